@@ -1,0 +1,5 @@
+//! Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
+#![forbid(missing_docs)]
+
+pub mod model;
+pub mod sinks;

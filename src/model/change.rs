@@ -1,0 +1,93 @@
+//! Changes and dead letters.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Key, Kind};
+
+/// What the diff finds of a key in one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The key was not in the state.
+    Insert,
+    /// The document differs from the state's.
+    Update,
+    /// The key is in the state and was not in the snapshot.
+    Delete,
+    /// The document is the state's; flows only to sinks that are being brought up.
+    Unchanged,
+}
+
+impl Verdict {
+    /// `insert`, `update`, `delete` or `unchanged`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Insert => "insert",
+            Verdict::Update => "update",
+            Verdict::Delete => "delete",
+            Verdict::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One key's verdict with what a sink stores of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Change {
+    /// Whose.
+    pub key: Key,
+    /// What the diff found, by the state, whatever a sink's standing.
+    pub verdict: Verdict,
+    /// The digest and canonical JSON of the document; `None` for deletes.
+    pub document: Option<(Digest, Arc<str>)>,
+}
+
+impl Change {
+    /// Bytes that it holds on to, for bounding what is in flight.
+    pub fn bytes(&self) -> usize {
+        size_of::<Change>() + self.document.as_ref().map_or(0, |(_, json)| json.len())
+    }
+}
+
+/// Where a record was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// While the dump was cut into records.
+    Split,
+    /// While the record's XML was read.
+    Parse,
+    /// By a sink.
+    Sink,
+}
+
+impl Stage {
+    /// `split`, `parse` or `sink`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Split => "split",
+            Stage::Parse => "parse",
+            Stage::Sink => "sink",
+        }
+    }
+}
+
+/// A record that was rejected, with all that is needed to understand it and to try it again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Kind of the dump that it stood in.
+    pub kind: Kind,
+    /// Its id, where that is known.
+    pub id: Option<u64>,
+    /// Name of the dump file.
+    pub file: Arc<str>,
+    /// Offset of its first byte in the decompressed file.
+    pub position: u64,
+    /// Where it was rejected.
+    pub stage: Stage,
+    /// Why, in words.
+    pub reason: String,
+    /// Its bytes as read.
+    pub raw: Vec<u8>,
+}

@@ -1,0 +1,10 @@
+//! What flows: kinds, keys, digests, changes. Everything here is plain data that may cross threads and processes.
+
+mod change;
+mod digest;
+pub mod document;
+mod key;
+
+pub use change::{Change, DeadLetter, Stage, Verdict};
+pub use digest::{CANONICAL_VERSION, Digest, Fingerprint, RULES_VERSION};
+pub use key::{Key, Kind, PerKind, SHARDS};

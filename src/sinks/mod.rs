@@ -1,0 +1,198 @@
+//! What a sink is. Each has the same rooms: `mod.rs` (opening, standing, begin and complete), `writer.rs` (batches),
+//! `error.rs` (which of the client's errors is retried, rejected or ends the run) and, for document stores, `rows.rs` (reading back).
+//!
+//! ```text
+//!   open ── standing ──(judged against the state)── begin ── Writer, one a thread ── complete
+//! ```
+//!
+//! A sink is opened and its standing read before anything is written anywhere. `begin` binds a new store to the state, raises the
+//! store's run number and hands out writers; each is driven by a thread of its own ([`driver`]), gets batches of whole ticks, and
+//! writes each in one transaction with its watermark. Every write is absolute, so writing a batch again changes nothing.
+
+mod error;
+
+use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
+pub use error::{Class, SinkError};
+
+/// One application of a snapshot: its number in the order of application, and an id that no other run of that number shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 1 on; never used again once begun.
+    pub number: u64,
+    /// Tells this application from one of the same number that another copy of the state made.
+    pub id: Uuid,
+}
+
+/// What a store says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The state that it is bound to; `None`: to none, and it holds no data.
+    pub state: Option<Uuid>,
+    /// The epoch that was last applied whole, for each kind.
+    pub kinds: PerKind<Option<Epoch>>,
+    /// The newest epoch of which anything may have been written.
+    pub begun: Option<Epoch>,
+}
+
+/// How a sink stands for one kind, as judged against the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// It holds what the state holds: it gets the changes.
+    Changes,
+    /// It is new, empty or behind: it gets every record of the snapshot, and keys that the state lacks are deleted.
+    Everything,
+}
+
+/// What a sink needs to know of a run before it begins.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The state's id.
+    pub state: Uuid,
+    /// What is being applied.
+    pub epoch: Epoch,
+    /// The snapshot's month, `2025-12`.
+    pub month: String,
+    /// The kinds that are read, and what the sink needs of each; `None`: the kind is not read.
+    pub kinds: PerKind<Option<KindRun>>,
+    /// Number of timely workers in the whole cluster: the most writers that can be used.
+    pub workers: usize,
+    /// Whether [`Written::fields`] is asked for (a feed is among the sinks).
+    pub want_fields: bool,
+    /// Epochs begun earlier and never completed: marked so in `snapshots`.
+    pub abandoned: Vec<u64>,
+}
+
+/// One kind's part of a [`Run`].
+#[derive(Clone, Debug)]
+pub struct KindRun {
+    /// What this sink needs.
+    pub need: Need,
+    /// Name of the dump file, without its folder.
+    pub file: String,
+    /// The file's sha256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// How one kind ended in one sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindEnd {
+    /// Whether the sink now holds what the state holds; if not, it stays behind.
+    pub current: bool,
+    /// Records that the state now holds.
+    pub records: u64,
+    /// Deletes that were withheld.
+    pub deletes_withheld: u64,
+    /// Records that were rejected.
+    pub rejected: u64,
+}
+
+/// A batch: whole ticks of one writer, or a part of a tick; written in one transaction.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Counts a writer's batches in a run, from 1 on.
+    pub number: u64,
+    /// The last tick of which the batch holds anything.
+    pub tick: u64,
+    /// Each key at most once, sorted by key.
+    pub changes: Vec<Change>,
+    /// Records that were rejected before they reached any sink.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Numbers of records for which a store was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Rows that were not there before.
+    pub inserted: u64,
+    /// Rows that were replaced by different ones.
+    pub updated: u64,
+    /// Rows that were removed.
+    pub deleted: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+    }
+}
+
+/// What a batch came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Records for which something was written, by what happened in the store.
+    pub tally: Tally,
+    /// Where [`Run::want_fields`]: top-level document fields that changed, sorted, for each key whose verdict is an update.
+    pub fields: Vec<(Key, Vec<String>)>,
+}
+
+/// A store or feed that has been opened.
+pub trait Sink: Send {
+    /// `postgres`, `sqlite` or `feed`.
+    fn name(&self) -> &'static str;
+
+    /// What it says about itself; an error where it holds data that no discodiff wrote. Writes nothing.
+    fn standing(&mut self) -> Result<Standing, SinkError>;
+
+    /// Whether it needs every record while it is brought up; a feed carries changes, not a state, and does not.
+    fn holds_documents(&self) -> bool {
+        true
+    }
+
+    /// Whether all workers' changes go through one writer.
+    fn one_writer(&self) -> bool;
+
+    /// Makes or migrates what is missing, binds the store to the state, notes the snapshot as begun, raises the run number, and hands
+    /// out writers: one where [`Sink::one_writer`], else one for each worker, in the order of workers.
+    fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError>;
+
+    /// Notes for each kind that was read how it ended, all in one transaction. Called once, after all writers have been dropped.
+    fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError>;
+
+    /// The documents, for reading back.
+    fn documents(&mut self) -> Option<&mut dyn Documents>;
+
+    /// Leaves the store as it should stand when no program is connected (SQLite: one file). Called at the end of every run.
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Writes batches. Used by one thread.
+pub trait Writer: Send {
+    /// Writes the batch in one transaction, with the watermark.
+    ///
+    /// `attempt` counts from 0. After an error of class Retry the same batch comes again with the next number: the writer then
+    /// connects anew where it must, reads its watermark, and where that says that the batch was committed after all, it writes
+    /// nothing and returns what the batch came to.
+    fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError>;
+
+    /// Every id that the store holds of a kind. Rows whose `data_id` is no id that a record can have are removed, and counted.
+    fn stored_ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError>;
+}
+
+/// One row of a document store.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The `data_id` column.
+    pub data_id: &'a str,
+    /// The `hash` column.
+    pub hash: &'a str,
+    /// The `data` column as JSON text.
+    pub data: &'a str,
+}
+
+/// Reading back what a document store holds.
+pub trait Documents {
+    /// Calls `each` for every row of a kind, in any order, in bounded memory.
+    fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError>;
+
+    /// The documents with these ids, as JSON text, in any order; ids that are not there are left out. At most 1,000 ids a call.
+    fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError>;
+}
