@@ -39,6 +39,8 @@ pub struct Change {
     pub key: Key,
     /// What the diff found, by the state, whatever a sink's standing.
     pub verdict: Verdict,
+    /// The tick in which it was found.
+    pub tick: u64,
     /// The digest and canonical JSON of the document; `None` for deletes.
     pub document: Option<(Digest, Arc<str>)>,
 }

@@ -122,6 +122,11 @@ impl Key {
         Key((kind as u64) << Self::ID_BITS)
     }
 
+    /// The least number above this key, to go on from in an ordered walk.
+    pub const fn next(self) -> Key {
+        Key(self.0 + 1)
+    }
+
     /// The record's kind.
     pub const fn kind(self) -> Kind {
         Kind::ALL[(self.0 >> Self::ID_BITS) as usize]

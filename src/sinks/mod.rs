@@ -9,7 +9,10 @@
 //! store's run number and hands out writers; each is driven by a thread of its own ([`driver`]), gets batches of whole ticks, and
 //! writes each in one transaction with its watermark. Every write is absolute, so writing a batch again changes nothing.
 
+pub mod driver;
 mod error;
+pub mod feed;
+mod fields;
 
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -17,6 +20,7 @@ use uuid::Uuid;
 
 use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
 pub use error::{Class, SinkError};
+pub use fields::changed_fields;
 
 /// One application of a snapshot: its number in the order of application, and an id that no other run of that number shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +38,7 @@ pub struct Standing {
     pub state: Option<Uuid>,
     /// The epoch that was last applied whole, for each kind.
     pub kinds: PerKind<Option<Epoch>>,
-    /// The newest epoch of which anything may have been written.
+    /// The epoch that was begun in it and not completed.
     pub begun: Option<Epoch>,
 }
 
@@ -65,6 +69,8 @@ pub struct Run {
     pub want_fields: bool,
     /// Epochs begun earlier and never completed: marked so in `snapshots`.
     pub abandoned: Vec<u64>,
+    /// The newest epoch that the state has applied to any kind; `None`: the state is empty.
+    pub before: Option<Epoch>,
 }
 
 /// One kind's part of a [`Run`].
@@ -98,8 +104,10 @@ pub struct Batch {
     pub number: u64,
     /// The last tick of which the batch holds anything.
     pub tick: u64,
-    /// Each key at most once, sorted by key.
+    /// Each key at most once, sorted by tick and key.
     pub changes: Vec<Change>,
+    /// For a feed: the top-level fields that a document store found changed, sorted by key.
+    pub fields: Vec<(Key, Vec<String>)>,
     /// Records that were rejected before they reached any sink.
     pub dead_letters: Vec<DeadLetter>,
 }
@@ -152,7 +160,8 @@ pub trait Sink: Send {
     /// out writers: one where [`Sink::one_writer`], else one for each worker, in the order of workers.
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError>;
 
-    /// Notes for each kind that was read how it ended, all in one transaction. Called once, after all writers have been dropped.
+    /// Notes for each kind that was read how it ended, and that the epoch is begun no more, all in one transaction. Called once, after
+    /// all writers have been dropped.
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError>;
 
     /// The documents, for reading back.

@@ -1,0 +1,78 @@
+//! The end of a kind: deletes of the keys that were not seen, once the guard has decided.
+
+use timely::dataflow::operators::Capability;
+
+use super::{Change, Diff, Event, Events, Found, Verdict};
+use crate::model::{Key, Kind};
+use crate::sources::{Tick, first_delete_tick};
+
+/// Keys deleted or held in one activation and one tick: deletes of a whole kind must neither hold up the worker nor fill the memory.
+const SLICE: usize = 16_384;
+
+/// A sweep under way.
+pub(super) struct Sweep {
+    kind: Kind,
+    delete: bool,
+    /// Where the next slice begins.
+    from: Key,
+    tick: Tick,
+    ended: bool,
+}
+
+impl Diff {
+    pub(super) fn begin_sweep(&mut self, verdict: Verdict) -> Sweep {
+        let kind = verdict.kind;
+        let delete = verdict.withheld.is_none();
+        // Who wants everything is told of the keys that it will not get.
+        let needed = (delete && verdict.missing > 0) || self.options.everything[kind];
+        let tick = first_delete_tick(self.options.epoch, kind);
+        self.findings.borrow_mut().verdicts[kind] = Some(verdict);
+        Sweep { kind, delete, from: Key::floor(kind), tick, ended: !needed }
+    }
+
+    /// Gives a slice of the kind's missing keys; true when it has given them all, and the kind's end.
+    pub(super) fn sweep(&mut self, sweep: &mut Sweep, capability: &mut Capability<Tick>, output: &mut Events<'_, '_>) -> bool {
+        if !sweep.ended && !self.budget.has_room() {
+            return false;
+        }
+        capability.downgrade(&sweep.tick);
+        let mut session = output.session(&*capability);
+        let mut given = 0;
+        let mut updates = Vec::new();
+        let mut cursor = self.trace.borrow_mut().cursor();
+        cursor.skip_to(sweep.from);
+        while !sweep.ended && given < SLICE {
+            match cursor.next().filter(|(key, _)| key.kind() == sweep.kind) {
+                None => sweep.ended = true,
+                Some((key, _)) if self.seen.contains(key.id()) => {}
+                Some((key, old)) => {
+                    given += 1;
+                    sweep.from = key;
+                    let counts = &mut self.findings.borrow_mut().counts[sweep.kind];
+                    if sweep.delete && !self.rejected.contains(key.id()) {
+                        counts.deleted += 1;
+                        session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None }));
+                        self.trace.borrow_mut().replace(&mut updates, key, Some(old), None, sweep.tick);
+                    } else {
+                        session.give(Event::Held(key));
+                    }
+                }
+            }
+        }
+        drop(cursor);
+        self.trace.borrow_mut().commit(updates, sweep.tick);
+        if !sweep.ended {
+            sweep.from = sweep.from.next();
+            sweep.tick += 1;
+            return false;
+        }
+        session.give(Event::End(sweep.kind));
+        drop(session);
+        self.seen.clear();
+        self.rejected.clear();
+        self.known = 0;
+        self.anonymous = 0;
+        self.stretches.clear();
+        true
+    }
+}

@@ -1,0 +1,58 @@
+//! The refresh graph, one on each worker.
+//!
+//! ```text
+//!   records ──arrivals──> diff ──events──┬──> postgres ──fields──┐
+//!   (source)   exchange    ^ │           ├──> sqlite ────fields──┤
+//!              by shard    │ │           └──> feed <─────────────┘
+//!                          │ └─tallies─> guard                   │
+//!                          └───verdicts (feedback)──┘            v
+//!                                                    probe: all sinks have committed
+//! ```
+//!
+//! `records` releases the blocks that the reader cut, tick by tick. `diff` holds the trace of fingerprints and decides about every key.
+//! At a kind's end each worker tells `guard` (on the first worker) how many keys it has not seen, and only when the verdict has come
+//! round do deletes flow. A sink holds each tick's capability until its store has committed it, so the probe says what is durable.
+
+mod diff;
+mod guard;
+mod records;
+mod sink;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Change, DeadLetter, Key, Kind};
+use crate::xml::{Ending, Record};
+
+pub use diff::{Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
+pub use guard::{Guard, Verdict, guard};
+pub use records::records;
+pub use sink::{SinkPort, sink};
+
+/// What flows into the diff.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Arrival {
+    /// A record, for the worker that owns its key.
+    Record(Record),
+    /// The kind's dump has ended; one for each worker.
+    End {
+        /// The worker it is for.
+        worker: usize,
+        /// Whose dump.
+        kind: Kind,
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+/// What flows out of the diff.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Event {
+    /// A key's verdict.
+    Change(Change),
+    /// A record that was rejected.
+    DeadLetter(DeadLetter),
+    /// A key that the state holds and the snapshot did not deliver. Flows only where a sink is being brought up.
+    Held(Key),
+    /// All of the kind's events have been given, deletes included. One from each worker.
+    End(Kind),
+}

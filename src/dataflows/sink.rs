@@ -1,0 +1,122 @@
+//! A sink's operator: hands closed ticks to the thread of a writer, and holds each tick until the store has committed it.
+//!
+//! ```text
+//!   events ──(one writer: all to the first worker)──> sink ──parts──> driver's thread ──batches──> store
+//!   fields ──(feed only)────────────────────────────>  │ <──acknowledgements──┘
+//!                                                      v  fields that changed; its frontier says what is durable
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::SyncActivator;
+
+use super::Event;
+use crate::model::{Key, PerKind, Verdict};
+use crate::sinks::driver::{Acknowledgement, Part};
+use crate::sinks::Need;
+use crate::sources::{Budget, Tick};
+
+/// The fields of documents that changed, as a document store found them.
+pub type Fields = (Key, Vec<String>);
+
+/// The operator's end of the way to a writer's thread.
+#[derive(Debug)]
+pub struct SinkPort {
+    /// `postgres`, `sqlite` or `feed`.
+    pub name: &'static str,
+    /// Whether all workers' events go to the first worker's port.
+    pub one_writer: bool,
+    /// What the sink needs of each kind.
+    pub needs: PerKind<Option<Need>>,
+    /// Takes closed ticks; `None` on workers that have no writer.
+    pub parts: Option<Sender<Part>>,
+    /// Gives ticks that the store has committed.
+    pub acknowledgements: Receiver<Acknowledgement>,
+    /// Where the operator leaves the handle by which the thread wakes it.
+    pub waker: Sender<SyncActivator>,
+}
+
+/// Builds the operator. `fields` are what document stores found changed, for a feed.
+pub fn sink<'scope>(
+    events: Stream<'scope, Tick, Vec<Event>>,
+    fields: Stream<'scope, Tick, Vec<Fields>>,
+    port: SinkPort,
+    budget: Arc<Budget>,
+) -> Stream<'scope, Tick, Vec<Fields>> {
+    let SinkPort { name, one_writer, needs, parts, acknowledgements, waker } = port;
+    let scope = events.scope();
+    let worker = scope.index() as u64;
+    let mut builder = OperatorBuilder::new(format!("Sink {name}"), scope);
+    let info = builder.operator_info();
+    // The thread may have failed and gone already: the run then ends by its stop signal.
+    let _ = waker.send(scope.worker().sync_activator_for(info.address.to_vec()));
+    let home = move || if one_writer { 0 } else { worker };
+    let mut events = builder.new_input(events, Exchange::new(move |_: &Event| home()));
+    let mut fields = builder.new_input(fields, Exchange::new(move |_: &Fields| home()));
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Fields>>>::from(output);
+
+    builder.build(move |_| {
+        let mut parts = parts;
+        let mut stash: BTreeMap<Tick, (Capability<Tick>, Part)> = BTreeMap::new();
+        let mut early: BTreeMap<Tick, Vec<Fields>> = BTreeMap::new();
+        let mut handed: BTreeMap<Tick, Capability<Tick>> = BTreeMap::new();
+        move |frontiers| {
+            events.for_each(|capability, data| {
+                let Some(held) = capability.retain_least(0) else { return };
+                let tick = *held.time();
+                let (_, part) = stash.entry(tick).or_insert_with(|| (held, Part::new(tick)));
+                for event in data.drain(..) {
+                    if let Event::Change(change) = &event {
+                        if change.verdict == Verdict::Unchanged && needs[change.key.kind()] != Some(Need::Everything) {
+                            continue;
+                        }
+                        part.bytes += change.bytes();
+                        budget.add(change.bytes());
+                    }
+                    part.events.push(event);
+                }
+            });
+            fields.for_each(|capability, data| {
+                if let Some(tick) = capability.least() {
+                    early.entry(*tick).or_default().append(data);
+                }
+            });
+            // A tick is closed when neither input can bring more of it.
+            while let Some(entry) = stash.first_entry() {
+                let tick = *entry.key();
+                if frontiers.iter().any(|frontier| frontier.less_equal(&tick)) {
+                    break;
+                }
+                let (capability, mut part) = entry.remove();
+                part.fields = early.remove(&tick).unwrap_or_default();
+                if part.events.is_empty() {
+                    continue;
+                }
+                if let Some(parts) = &parts {
+                    handed.insert(tick, capability);
+                    // A thread that is gone has said why through the stop signal; the tick then stays open.
+                    let _ = parts.send(part);
+                }
+            }
+            if stash.is_empty() && frontiers.iter().all(|frontier| frontier.is_empty()) {
+                parts = None;
+            }
+            let mut output = output.activate();
+            for acknowledgement in acknowledgements.try_iter() {
+                if let Some(capability) = handed.remove(&acknowledgement.tick) {
+                    output.session(&capability).give_iterator(acknowledgement.fields.into_iter());
+                }
+            }
+        }
+    });
+    stream
+}

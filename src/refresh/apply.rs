@@ -1,0 +1,177 @@
+//! Runs one epoch: reader, graph and writers' threads, from start to the last commit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::bounded;
+
+use super::graph::{self, Equipment, Setting};
+use super::{Plan, Request, Stop};
+use crate::dataflows::{DiffOptions, Findings, Guard, SinkPort};
+use crate::model::PerKind;
+use crate::sinks::driver::{Driver, Report};
+use crate::sinks::{Need, Run, Writer};
+use crate::sources::{Budget, Reading, Snapshot, read};
+use crate::state::{Manifest, Part};
+
+/// A sink's writers and what they need to know.
+pub struct Target {
+    /// The sink's name.
+    pub name: &'static str,
+    /// Whether there is one writer for all workers.
+    pub one_writer: bool,
+    /// What is being applied, as the sink needs it.
+    pub run: Run,
+    /// In the order of workers.
+    pub writers: Vec<Box<dyn Writer>>,
+}
+
+/// What an epoch came to.
+pub struct Applied {
+    /// Of all workers.
+    pub findings: Findings,
+    /// The next generation's parts, where asked for.
+    pub parts: Vec<Part>,
+    /// In the order of targets.
+    pub reports: Vec<Report>,
+    /// The most bytes that were in flight.
+    pub peak_in_flight: usize,
+}
+
+/// Reads what the plan says, runs it through the graph, and has every target write it.
+pub fn apply(
+    request: &Request,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    manifest: &Manifest,
+    folder: &Path,
+    targets: Vec<Target>,
+    save: bool,
+) -> Result<Applied> {
+    let workers = request.workers;
+    let budget = Arc::new(Budget::new(request.memory));
+    let stop = Stop::new(Arc::clone(&budget));
+    let everything =
+        PerKind::from_fn(|kind| targets.iter().any(|target| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything)));
+    let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]).filter_map(|(_, file)| file.clone()).collect();
+    let diff = DiffOptions {
+        epoch: plan.epoch.number,
+        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
+        everything,
+        trust_raw: manifest.digests_are_current(),
+    };
+    for file in &files {
+        request.progress.kind_started(file.kind, Some(file.bytes));
+    }
+    let (reading, inlets) = read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget)).context("cannot start the reader")?;
+    let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
+    let mut threads = Vec::with_capacity(targets.len());
+    for target in targets {
+        threads.push(start(target, &mut equipment, &budget, &stop)?);
+    }
+    let setting = Setting {
+        folder: folder.to_owned(),
+        manifest: Arc::new(manifest.clone()),
+        diff,
+        guard: Guard { limit_percent: request.delete_limit_percent, allow_deletes: request.allowed.deletes },
+        budget: Arc::clone(&budget),
+        stop: stop.clone(),
+        save,
+    };
+    let outcomes = watched(&reading, request, || graph::run(setting, equipment));
+    // On every way out the reader is let go of, and the writers have ended.
+    budget.close();
+    let mut reports = Vec::with_capacity(threads.len());
+    for threads in threads {
+        let mut total = Report::default();
+        for thread in threads {
+            let report = thread.join().map_err(|_| anyhow!("a sink's thread panicked"))?;
+            total.tally += report.tally;
+            for (kind, undelivered) in report.undelivered.iter() {
+                total.undelivered[kind] += undelivered;
+            }
+        }
+        reports.push(total);
+    }
+    let read = reading.join();
+    let outcomes = outcomes?;
+    if let Some(reason) = stop.take_reason() {
+        return Err(reason);
+    }
+    read?;
+    let mut findings = Findings::default();
+    let mut parts = Vec::new();
+    for outcome in outcomes {
+        findings.merge(outcome.findings);
+        parts.extend(outcome.part);
+    }
+    Ok(Applied { findings, parts, reports, peak_in_flight: budget.peak() })
+}
+
+/// Starts a target's threads and gives the workers their ends.
+fn start(target: Target, equipment: &mut [Equipment], budget: &Arc<Budget>, stop: &Stop) -> Result<Vec<thread::JoinHandle<Report>>> {
+    let Target { name, one_writer, run, writers } = target;
+    let workers = equipment.len();
+    let needs = PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|run| run.need));
+    let mut writers = writers.into_iter();
+    let mut threads = Vec::new();
+    for (worker, equipment) in equipment.iter_mut().enumerate() {
+        let (parts, part_receiver) = crossbeam_channel::unbounded();
+        let (acknowledgements, acknowledged) = crossbeam_channel::unbounded();
+        let (waker, wakers) = bounded(1);
+        let writer = if one_writer && worker > 0 { None } else { writers.next() };
+        let parts = writer.is_some().then_some(parts);
+        equipment.ports.push(SinkPort { name, one_writer, needs, parts, acknowledgements: acknowledged, waker });
+        let Some(writer) = writer else { continue };
+        let driver = Driver {
+            name: format!("{name} {worker}"),
+            sink: name,
+            writer,
+            worker: (!one_writer).then_some(worker),
+            senders: if one_writer { workers } else { 1 },
+            run: run.clone(),
+            parts: part_receiver,
+            acknowledgements,
+            wakers,
+            budget: Arc::clone(budget),
+            stop: stop.clone(),
+        };
+        threads.push(driver.start().context("cannot start a sink's thread")?);
+    }
+    Ok(threads)
+}
+
+/// Runs `work` while showing how far the reader has come.
+fn watched<T: Send>(reading: &Reading, request: &Request, work: impl FnOnce() -> T + Send) -> T {
+    const LOOK: Duration = Duration::from_millis(100);
+    thread::scope(|scope| {
+        let (done, ended) = bounded::<()>(0);
+        let positions = reading.positions.clone();
+        let progress = request.progress.clone();
+        scope.spawn(move || {
+            let mut shown = vec![(0, 0, false); positions.len()];
+            loop {
+                let last = ended.recv_timeout(LOOK) != Err(crossbeam_channel::RecvTimeoutError::Timeout);
+                for ((kind, position), shown) in positions.iter().zip(&mut shown) {
+                    let now = (position.bytes.load(Ordering::Relaxed), position.records.load(Ordering::Relaxed));
+                    progress.advance(*kind, now.0 - shown.0, now.1 - shown.1);
+                    (shown.0, shown.1) = now;
+                    if position.done.load(Ordering::Relaxed) && !shown.2 {
+                        shown.2 = true;
+                        progress.kind_done(*kind);
+                    }
+                }
+                if last {
+                    return;
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}

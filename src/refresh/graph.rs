@@ -1,0 +1,123 @@
+//! One refresh graph on every worker of this process, from inlets to saved parts.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
+use timely::worker::Worker;
+
+use super::Stop;
+use crate::dataflows::{Diff, DiffOptions, Findings, Fingerprints, Guard, SinkPort, guard, records, sink};
+use crate::sources::{Budget, Inlet};
+use crate::state::{Manifest, Part};
+
+/// How long a worker sleeps when it has nothing to do, before it looks whether the run is to end. Records and acknowledgements wake it.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What one worker gets.
+#[derive(Debug)]
+pub struct Equipment {
+    /// Its blocks.
+    pub inlet: Inlet,
+    /// Its ends of the ways to the sinks, documents first, feed last.
+    pub ports: Vec<SinkPort>,
+}
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The state's folder.
+    pub folder: PathBuf,
+    /// The valid generation.
+    pub manifest: Arc<Manifest>,
+    /// What the diff needs to know.
+    pub diff: DiffOptions,
+    /// What the guard goes by.
+    pub guard: Guard,
+    /// Bytes in flight.
+    pub budget: Arc<Budget>,
+    /// The run's stop signal.
+    pub stop: Stop,
+    /// Whether the next generation is written.
+    pub save: bool,
+}
+
+/// What one worker came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Counts and what else was found.
+    pub findings: Findings,
+    /// Its part of the next generation.
+    pub part: Option<Part>,
+}
+
+/// Runs the graph on as many workers as there is equipment for, until every sink has committed every tick, and saves the state.
+pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> {
+    let workers = equipment.len();
+    let slots: Arc<Vec<_>> = Arc::new(equipment.into_iter().map(|one| Mutex::new(Some(one))).collect());
+    let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
+    let stop = setting.stop.clone();
+    let guards = timely::execute(config, move |worker| {
+        let slot = slots[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = slot.ok_or_else(|| anyhow!("worker {} has no inlet", worker.index())).and_then(|equipment| work(worker, &setting, equipment));
+        if let Err(error) = &outcome {
+            setting.stop.fail(anyhow!("{error:#}"));
+        }
+        outcome
+    })
+    .map_err(|error| anyhow!("cannot start the workers: {error}"))?;
+    let outcomes: Vec<_> = guards.join().into_iter().collect();
+    if let Some(reason) = stop.take_reason() {
+        return Err(reason);
+    }
+    outcomes.into_iter().map(|outcome| outcome.map_err(|error| anyhow!("a worker failed: {error}"))?).collect()
+}
+
+fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<Outcome> {
+    let (index, peers) = (worker.index(), worker.peers());
+    let trace = Fingerprints::restore(&setting.folder, &setting.manifest, index, peers)?;
+    let trace = Rc::new(RefCell::new(trace));
+    let findings = Rc::new(RefCell::new(Findings::default()));
+    let probe = ProbeHandle::new();
+    let diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), Arc::clone(&setting.budget), Rc::clone(&findings));
+    let dataflow = worker.next_dataflow_index();
+    worker.dataflow_named("Refresh", |scope| {
+        let (back, verdicts) = scope.feedback(1);
+        let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
+        guard(tallies, setting.guard).connect_loop(back);
+        let mut committed = vec![];
+        for port in equipment.ports {
+            // Document stores say which fields changed; a feed, which comes last, hears it.
+            let fields = match port.name {
+                "feed" => scope.concatenate(committed.iter().cloned()),
+                _ => empty(scope),
+            };
+            committed.push(sink(events.clone(), fields, port, Arc::clone(&setting.budget)));
+        }
+        if committed.is_empty() {
+            events.probe_with(&probe);
+        } else {
+            scope.concatenate(committed).probe_with(&probe);
+        }
+    });
+    while !probe.done() {
+        worker.step_or_park(Some(NAP));
+        if setting.stop.is_set() {
+            worker.drop_dataflow(dataflow);
+            return Err(anyhow!("stopped"));
+        }
+        fail::fail_point!("worker-panics", index == peers - 1, |_| panic!("failpoint worker-panics"));
+    }
+    let part = match setting.save {
+        true => Some(trace.borrow_mut().save(&setting.folder, &setting.manifest, index, peers).context("cannot save the state")?),
+        false => None,
+    };
+    let findings = findings.take();
+    Ok(Outcome { findings, part })
+}

@@ -1,0 +1,140 @@
+//! How sinks stand against the state, and what follows for a run: which kinds are read, and what each sink needs of them.
+
+use anyhow::{Result, bail};
+
+use crate::model::{Kind, PerKind};
+use crate::sinks::{Epoch, Need, Standing};
+use crate::sources::Snapshot;
+use crate::state::{Begun, Manifest};
+
+/// How one sink stands for one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It holds what the state holds.
+    Current,
+    /// It holds nothing.
+    New,
+    /// It holds an earlier epoch, or one of another copy of the state.
+    Behind,
+    /// It was brought beyond the state by a run of this very snapshot that did not end.
+    Ahead,
+}
+
+impl Stand {
+    /// `current`, `new`, `behind` or `ahead`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stand::Current => "current",
+            Stand::New => "new",
+            Stand::Behind => "behind",
+            Stand::Ahead => "ahead",
+        }
+    }
+
+    fn need(self) -> Need {
+        match self {
+            Stand::Current | Stand::Ahead => Need::Changes,
+            Stand::New | Stand::Behind => Need::Everything,
+        }
+    }
+}
+
+/// Judges one sink, kind by kind. `resumed` is the unfinished epoch that this run takes up again, if any.
+pub fn judge(manifest: &Manifest, standing: &Standing, resumed: Option<Epoch>) -> PerKind<Stand> {
+    // What a run that did not end may have left in it is either written again by this run, or makes it differ from the state.
+    let foreign_rest = standing.begun.is_some() && standing.begun != resumed;
+    PerKind::from_fn(|kind| {
+        let state = manifest.kinds[kind].as_ref().map(|applied| applied.epoch);
+        match (state, standing.kinds[kind]) {
+            (_, Some(store)) if Some(store) == resumed => Stand::Ahead,
+            _ if foreign_rest => Stand::Behind,
+            (None, None) => Stand::Current,
+            (Some(state), Some(store)) if state == store => Stand::Current,
+            (_, None) if standing.state.is_none() => Stand::New,
+            _ => Stand::Behind,
+        }
+    })
+}
+
+/// What a run does: decided before anything is written.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is applied.
+    pub epoch: Epoch,
+    /// Whether an unfinished run of the same snapshot is taken up again.
+    pub resumed: bool,
+    /// The kinds that are read.
+    pub read: PerKind<bool>,
+    /// For each sink what it needs of each kind that is read.
+    pub needs: Vec<PerKind<Option<Need>>>,
+    /// Epochs given up by this run.
+    pub abandoned: Vec<u64>,
+}
+
+/// What the user allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowed {
+    /// Deletes that were withheld are taken.
+    pub deletes: bool,
+    /// A month older than the last applied is applied.
+    pub older: bool,
+}
+
+/// A sink as it stands at the beginning of a run.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What it says about itself.
+    pub standing: Standing,
+    /// Whether it holds documents; a feed holds changes and is never brought up.
+    pub holds_documents: bool,
+}
+
+/// Decides what a run does; `None`: there is nothing to read.
+pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed: Allowed) -> Result<Option<Plan>> {
+    for (kind, file) in snapshot.files.iter() {
+        if let (Some(_), Some(applied)) = (file, &manifest.kinds[kind])
+            && applied.month > snapshot.month
+            && !allowed.older
+        {
+            bail!(
+                "these {}s are of {}, and the state holds those of {}: name a newer folder, or say --allow-older to go back",
+                kind,
+                snapshot.month,
+                applied.month
+            );
+        }
+    }
+    let files = PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone()));
+    let resumed = manifest.begun.as_ref().filter(|begun: &&Begun| begun.files == files).map(|begun| begun.epoch);
+    let stands: Vec<_> = sinks
+        .iter()
+        .map(|sink| match sink.holds_documents {
+            true => judge(manifest, &sink.standing, resumed),
+            false => PerKind::from_fn(|_| Stand::Current),
+        })
+        .collect();
+    let read = PerKind::from_fn(|kind| {
+        let Some(file) = &snapshot.files[kind] else { return false };
+        let Some(applied) = &manifest.kinds[kind] else { return true };
+        applied.sha256 != file.sha256
+            || applied.defect.is_some()
+            || !manifest.digests_are_current()
+            || (applied.deletes_withheld > 0 && allowed.deletes)
+            || stands.iter().any(|stand| !matches!(stand[kind], Stand::Current))
+    });
+    if Kind::ALL.iter().all(|kind| !read[*kind]) {
+        return Ok(None);
+    }
+    let needs = stands.iter().map(|stand| PerKind::from_fn(|kind| read[kind].then(|| stand[kind].need()))).collect();
+    // A number is used once: not by an epoch that was given up, and not by one that a sink knows from another copy of the state.
+    let known = sinks.iter().flat_map(|sink| sink.standing.kinds.0.iter().chain([&sink.standing.begun]).flatten());
+    let newest = known.map(|epoch| epoch.number).chain([manifest.last_epoch]).max().unwrap_or(0);
+    let (epoch, abandoned) = match resumed {
+        Some(epoch) => (epoch, Vec::new()),
+        None => (
+            Epoch { number: newest + 1, id: crate::state::new_id() },
+            manifest.begun.iter().map(|begun| begun.epoch.number).collect(),
+        ),
+    };
+    Ok(Some(Plan { epoch, resumed: resumed.is_some(), read, needs, abandoned }))
+}

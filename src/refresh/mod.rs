@@ -1,0 +1,198 @@
+//! The main job: brings sinks to a snapshot at the cost of what changed.
+//!
+//! ```text
+//!   find the snapshot ─ open the state ─ ask the sinks how they stand ─ plan (nothing is written up to here)
+//!     ─ note the epoch as begun ─ begin the sinks ─ run the graph ─ complete the sinks ─ put the next generation in place
+//! ```
+//!
+//! A run that ends anywhere on the way leaves the generation before in force; the next run of the same snapshot takes the same epoch
+//! up again, and writes the same things again.
+
+mod apply;
+mod graph;
+mod judge;
+mod plan;
+mod report;
+mod stop;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::model::{Kind, PerKind};
+use crate::sinks::{KindEnd, KindRun, Need, Run, Sink};
+use crate::sources::{BlockSize, Snapshot};
+use crate::state::{Applied, Begun, Manifest, State};
+use apply::{Target, apply};
+pub use judge::{Allowed, Member, Plan, Stand, judge};
+pub use plan::{Foreseen, foresee};
+pub use report::{Notes, Refreshed, Report};
+pub use stop::Stop;
+
+/// What is asked of a run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Folder of a month's dumps.
+    pub dumps: PathBuf,
+    /// The state's folder.
+    pub state: PathBuf,
+    /// Number of timely workers.
+    pub workers: usize,
+    /// Where blocks are cut.
+    pub block: BlockSize,
+    /// Bytes that may be in flight.
+    pub memory: usize,
+    /// Deletes are taken up to this share of a kind, in percent.
+    pub delete_limit_percent: f64,
+    /// What the user allows.
+    pub allowed: Allowed,
+    /// Where progress is shown.
+    pub progress: crate::telemetry::Progress,
+}
+
+/// Brings `sinks` to the snapshot in `request.dumps`.
+pub fn refresh(request: &Request, sinks: &mut [Box<dyn Sink>]) -> Result<Refreshed> {
+    let begun = Instant::now();
+    let snapshot = Snapshot::find(&request.dumps)?;
+    let mut state = State::open(&request.state)?;
+    let members = members(state.manifest(), sinks)?;
+    let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed)? else {
+        let mut refreshed = Refreshed::default();
+        refreshed.report.snapshot = snapshot.month.clone();
+        note_unread(state.manifest(), &members, sinks, &PerKind::default(), &mut refreshed.notes);
+        for (kind, applied) in state.manifest().kinds.iter() {
+            let withheld = applied.as_ref().filter(|applied| applied.deletes_withheld > 0 && snapshot.files[kind].is_some());
+            let why = || "they were withheld when this snapshot was applied; --allow-deletes takes them".to_owned();
+            refreshed.notes.withheld.extend(withheld.map(|applied| (kind, applied.deletes_withheld, why())));
+        }
+        refreshed.report.seconds = begun.elapsed().as_secs_f64();
+        return Ok(refreshed);
+    };
+    let before = state.manifest().clone();
+    let mut manifest = before.clone();
+    manifest.last_epoch = plan.epoch.number;
+    manifest.abandoned.extend(&plan.abandoned);
+    manifest.begun = Some(Begun {
+        epoch: plan.epoch,
+        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())),
+    });
+    state.replace(manifest.clone())?;
+
+    let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, request.workers, sinks)).collect();
+    let mut targets = Vec::with_capacity(sinks.len());
+    for (sink, run) in sinks.iter_mut().zip(&runs) {
+        let writers = sink.begin(run)?;
+        targets.push(Target { name: sink.name(), one_writer: sink.one_writer(), run: run.clone(), writers });
+    }
+    let applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, true)?;
+    fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
+
+    let mut refreshed = Refreshed::default();
+    manifest.generation += 1;
+    manifest.begun = None;
+    (manifest.canonical, manifest.rules) = (crate::model::CANONICAL_VERSION, crate::model::RULES_VERSION);
+    manifest.parts = applied.parts;
+    let records = before.records();
+    for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
+        let (Some(file), Some(verdict)) = (file, &applied.findings.verdicts[kind]) else {
+            bail!("the {kind}s were not read to their end: nothing of this month is taken over, run the same command again");
+        };
+        let counts = applied.findings.counts[kind];
+        manifest.kinds[kind] = Some(Applied {
+            epoch: plan.epoch,
+            month: snapshot.month.clone(),
+            file: file.name.clone(),
+            sha256: file.sha256.clone(),
+            records: records[kind] + counts.inserted - counts.deleted,
+            rejected: counts.rejected,
+            deletes_withheld: counts.deletes_withheld,
+            defect: verdict.defect.clone(),
+            unmapped: applied.findings.unmapped[kind].clone(),
+        });
+        refreshed.notes.defects.extend(verdict.defect.clone().map(|defect| (kind, defect)));
+        refreshed.notes.withheld.extend(verdict.withheld.clone().map(|why| (kind, verdict.missing, why)));
+        refreshed.report.kinds.insert(kind, counts);
+    }
+    let (held, written): (u64, u64) = (manifest.records().0.iter().sum(), manifest.parts.iter().map(|part| part.rows).sum());
+    if held != written {
+        bail!("counts do not add up: {held} records by the counts, {written} in the state. This is a defect of discodiff");
+    }
+    for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
+        let ends = PerKind::from_fn(|kind| {
+            run.kinds[kind].as_ref().map(|_| KindEnd {
+                current: report.undelivered[kind] == 0,
+                records: manifest.records()[kind],
+                deletes_withheld: applied.findings.counts[kind].deletes_withheld,
+                rejected: applied.findings.counts[kind].rejected,
+            })
+        });
+        sink.complete(run, &ends)?;
+        refreshed.report.sinks.insert(sink.name(), report.tally);
+        for (kind, end) in ends.iter() {
+            let brought_up = run.kinds[kind].as_ref().is_some_and(|kind| kind.need == Need::Everything);
+            match end {
+                Some(end) if !end.current => refreshed.notes.behind.push((sink.name(), kind, report.undelivered[kind])),
+                Some(_) if brought_up => refreshed.notes.brought_up.push((sink.name(), kind)),
+                _ => {}
+            }
+        }
+    }
+    note_unread(&before, &members, sinks, &plan.read, &mut refreshed.notes);
+    fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
+    state.replace(manifest)?;
+    refreshed.notes.rejected = applied.findings.rejected;
+    refreshed.notes.twins = applied.findings.twins;
+    refreshed.notes.unmapped = applied.findings.unmapped;
+    refreshed.notes.removed_characters = applied.findings.removed_characters;
+    refreshed.notes.lone_ampersands = applied.findings.lone_ampersands;
+    refreshed.notes.peak_in_flight = applied.peak_in_flight;
+    refreshed.report.snapshot = snapshot.month;
+    refreshed.report.seconds = begun.elapsed().as_secs_f64();
+    Ok(refreshed)
+}
+
+/// Asks the sinks how they stand; refuses one that belongs to another state.
+fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Member>> {
+    let mut members = Vec::with_capacity(sinks.len());
+    for sink in sinks {
+        let standing = sink.standing()?;
+        if let Some(other) = standing.state.filter(|state| *state != manifest.state) {
+            bail!(
+                "{}: the store belongs to the state {other}, and this is the state {}: name the state that it was filled from, or an empty store. It stays as it was",
+                sink.name(),
+                manifest.state
+            );
+        }
+        members.push(Member { standing, holds_documents: sink.holds_documents() });
+    }
+    Ok(members)
+}
+
+/// Notes kinds that a sink does not hold as the state does, and that this run does not read.
+fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) {
+    for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| member.holds_documents) {
+        let stands = judge(manifest, &member.standing, None);
+        for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
+            let _ = stand;
+            notes.behind.push((sink.name(), kind, manifest.records()[kind]));
+        }
+    }
+}
+
+fn run_of(before: &Manifest, snapshot: &Snapshot, plan: &Plan, needs: &PerKind<Option<Need>>, workers: usize, sinks: &[Box<dyn Sink>]) -> Run {
+    let kind_run = |kind: Kind| {
+        let file = snapshot.files[kind].as_ref()?;
+        Some(KindRun { need: needs[kind]?, file: file.name.clone(), sha256: file.sha256.clone() })
+    };
+    Run {
+        state: before.state,
+        epoch: plan.epoch,
+        month: snapshot.month.clone(),
+        kinds: PerKind::from_fn(kind_run),
+        workers,
+        want_fields: sinks.iter().any(|sink| !sink.holds_documents()),
+        abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),
+        before: before.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number),
+    }
+}

@@ -1,0 +1,66 @@
+//! What a run came to, for people and for programs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::dataflows::{Counts, Twin};
+use crate::model::{DeadLetter, Kind, PerKind};
+use crate::sinks::Tally;
+
+/// The object that `--json` prints.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The snapshot's month, `2025-12`.
+    pub snapshot: String,
+    /// How long the run took.
+    pub seconds: f64,
+    /// The checkpoint inside the month from which the run went on; none is taken inside a month yet.
+    pub resumed_from: Option<u64>,
+    /// Counts of the kinds that were read.
+    pub kinds: BTreeMap<Kind, Counts>,
+    /// For each sink the number of records for which this run wrote something.
+    pub sinks: BTreeMap<&'static str, Tally>,
+}
+
+/// What a person should know besides.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// Deletes that were withheld: kind, number, why.
+    pub withheld: Vec<(Kind, u64, String)>,
+    /// Dumps that were not read whole: kind, why.
+    pub defects: Vec<(Kind, String)>,
+    /// Sinks that are still behind: sink, kind, number of records that they did not get.
+    pub behind: Vec<(&'static str, Kind, u64)>,
+    /// Sinks that were brought up in this run: sink, kind.
+    pub brought_up: Vec<(&'static str, Kind)>,
+    /// The first few rejected records.
+    pub rejected: Vec<DeadLetter>,
+    /// The first few duplicates that differ.
+    pub twins: Vec<Twin>,
+    /// Schema drift: how often each path that no reader knows was met.
+    pub unmapped: PerKind<BTreeMap<String, u64>>,
+    /// Characters that XML forbids and that were removed.
+    pub removed_characters: u64,
+    /// Ampersands that were taken as themselves.
+    pub lone_ampersands: u64,
+    /// The most bytes that were in flight.
+    pub peak_in_flight: usize,
+}
+
+/// A run's report and notes.
+#[derive(Clone, Debug, Default)]
+pub struct Refreshed {
+    /// For programs.
+    pub report: Report,
+    /// For people.
+    pub notes: Notes,
+}
+
+impl Refreshed {
+    /// Whether nothing was rejected, withheld or left behind.
+    pub fn is_clean(&self) -> bool {
+        let Notes { withheld, defects, behind, .. } = &self.notes;
+        withheld.is_empty() && defects.is_empty() && behind.is_empty() && self.report.kinds.values().all(|counts| counts.rejected == 0)
+    }
+}

@@ -1,0 +1,313 @@
+//! The thread that drives a writer: takes closed ticks, makes batches of them, writes each until it is committed, and says so.
+//!
+//! Batches take as many whole ticks as are waiting, so that a slow store gets large ones and a fast one small ones; a tick larger than
+//! a batch is cut. A batch, once made, stays as it is through all its attempts. Where a store refuses what a batch contains, the batch
+//! is halved down to the record, which becomes a dead letter.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use roaring::RoaringTreemap;
+use timely::scheduling::SyncActivator;
+
+use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
+use crate::dataflows::Event;
+use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Stage, Verdict};
+use crate::refresh::Stop;
+use crate::sources::{Budget, Tick};
+
+/// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
+const BATCH_ROWS: usize = 5_000;
+
+/// Bytes of a batch: labels can be 12 MB each.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Pauses between attempts: from the first, doubled, to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How long a store may stay away before the run gives up; it can be run again at any time.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// One closed tick, or one worker's part of it.
+#[derive(Debug)]
+pub struct Part {
+    /// Which.
+    pub tick: Tick,
+    /// What happened in it that concerns this sink.
+    pub events: Vec<Event>,
+    /// For a feed: fields that a document store found changed.
+    pub fields: Vec<(Key, Vec<String>)>,
+    /// Bytes that the changes hold on to, counted in the budget.
+    pub bytes: usize,
+}
+
+impl Part {
+    /// An empty part.
+    pub fn new(tick: Tick) -> Part {
+        Part { tick, events: Vec::new(), fields: Vec::new(), bytes: 0 }
+    }
+}
+
+/// A tick that the store has committed.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    /// Which.
+    pub tick: Tick,
+    /// Fields that the store found changed, where asked for.
+    pub fields: Vec<(Key, Vec<String>)>,
+}
+
+/// What a writer came to in a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Records for which something was written.
+    pub tally: Tally,
+    /// Keys of each kind that the state holds and this sink did not get.
+    pub undelivered: PerKind<u64>,
+}
+
+/// What a driver needs.
+pub struct Driver {
+    /// `postgres 0`, for thread names and messages.
+    pub name: String,
+    /// The sink's name in messages.
+    pub sink: &'static str,
+    /// The writer, which belongs to the worker of this number among [`Run::workers`], or to all where it is the only one.
+    pub writer: Box<dyn Writer>,
+    /// The worker whose keys it writes; `None`: all keys.
+    pub worker: Option<usize>,
+    /// Number of workers of this process that send to it: `End`s that make a kind's end.
+    pub senders: usize,
+    /// What is being applied.
+    pub run: Run,
+    /// Closed ticks.
+    pub parts: Receiver<Part>,
+    /// Where committed ticks go.
+    pub acknowledgements: Sender<Acknowledgement>,
+    /// Where the operator leaves its handle.
+    pub wakers: Receiver<SyncActivator>,
+    /// Bytes in flight.
+    pub budget: Arc<Budget>,
+    /// The run's stop signal.
+    pub stop: Stop,
+}
+
+impl Driver {
+    /// Starts the thread. It ends when the operator closes its side, or at the first error that ends the run.
+    pub fn start(self) -> io::Result<JoinHandle<Report>> {
+        let (name, stop, sink) = (self.name.clone(), self.stop.clone(), self.sink);
+        thread::Builder::new().name(name).spawn(move || {
+            let mut driving = Driving {
+                waker: None,
+                batch: Batch { number: 0, tick: 0, changes: Vec::new(), dead_letters: Vec::new(), fields: Vec::new() },
+                bytes: 0,
+                open: VecDeque::new(),
+                fields: Vec::new(),
+                delivered: PerKind::from_fn(|_| RoaringTreemap::new()),
+                ends: PerKind::default(),
+                report: Report::default(),
+                driver: self,
+            };
+            if let Err(error) = driving.drive() {
+                stop.fail(anyhow::anyhow!("{sink}: {error}"));
+            }
+            driving.report
+        })
+    }
+}
+
+struct Driving {
+    driver: Driver,
+    waker: Option<SyncActivator>,
+    batch: Batch,
+    /// Bytes in flight that the batch holds.
+    bytes: usize,
+    /// Ticks in the batch that are whole once it is written.
+    open: VecDeque<Tick>,
+    /// Fields that the store found changed, until their tick is whole.
+    fields: Vec<(Tick, Key, Vec<String>)>,
+    /// Ids delivered or held, of kinds that are being brought up: what the store may keep.
+    delivered: PerKind<RoaringTreemap>,
+    ends: PerKind<usize>,
+    report: Report,
+}
+
+impl Driving {
+    fn drive(&mut self) -> Result<(), SinkError> {
+        loop {
+            // Only when nothing more is waiting is a small batch written.
+            let part = match self.driver.parts.try_recv() {
+                Ok(part) => part,
+                Err(_) => {
+                    self.flush()?;
+                    match self.driver.parts.recv() {
+                        Ok(part) => part,
+                        Err(_) => return Ok(()),
+                    }
+                }
+            };
+            if self.driver.stop.is_set() {
+                return Ok(());
+            }
+            self.take(part)?;
+        }
+    }
+
+    fn take(&mut self, mut part: Part) -> Result<(), SinkError> {
+        self.batch.fields.append(&mut part.fields);
+        part.events.sort_unstable();
+        for event in part.events {
+            match event {
+                Event::Change(change) => {
+                    let kind = change.key.kind();
+                    if self.is_brought_up(kind) && change.verdict != Verdict::Delete {
+                        self.delivered[kind].insert(change.key.id());
+                    }
+                    self.bytes += change.bytes();
+                    self.batch.changes.push(change);
+                    self.batch.tick = part.tick;
+                    if self.batch.changes.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
+                        self.flush()?;
+                    }
+                }
+                Event::DeadLetter(letter) => {
+                    self.batch.tick = part.tick;
+                    self.batch.dead_letters.push(letter);
+                }
+                Event::Held(key) if self.is_brought_up(key.kind()) => {
+                    self.delivered[key.kind()].insert(key.id());
+                    self.report.undelivered[key.kind()] += 1;
+                }
+                Event::Held(_) => {}
+                Event::End(kind) => {
+                    self.ends[kind] += 1;
+                    if self.ends[kind] == self.driver.senders && self.is_brought_up(kind) {
+                        self.flush()?;
+                        self.remove_stale(kind, part.tick)?;
+                    }
+                }
+            }
+        }
+        self.open.push_back(part.tick);
+        Ok(())
+    }
+
+    fn is_brought_up(&self, kind: Kind) -> bool {
+        matches!(&self.driver.run.kinds[kind], Some(run) if run.need == Need::Everything)
+    }
+
+    /// Deletes what a store that is brought up holds and the state does not.
+    fn remove_stale(&mut self, kind: Kind, tick: Tick) -> Result<(), SinkError> {
+        let (stored, removed) = self.patiently(|writer, _| writer.stored_ids(kind))?;
+        self.report.tally.deleted += removed;
+        let kept = std::mem::take(&mut self.delivered[kind]);
+        let (worker, workers) = (self.driver.worker, self.driver.run.workers);
+        for id in &(stored - kept) {
+            let Some(key) = Key::new(kind, id) else { continue };
+            if worker.is_none_or(|worker| key.worker(workers) == worker) {
+                self.batch.tick = tick;
+                self.batch.changes.push(Change { key, verdict: Verdict::Delete, tick, document: None });
+                if self.batch.changes.len() >= BATCH_ROWS {
+                    self.flush()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        if !self.batch.changes.is_empty() || !self.batch.dead_letters.is_empty() {
+            let number = self.batch.number;
+            let mut batch = std::mem::replace(
+                &mut self.batch,
+                Batch { number, tick: 0, changes: Vec::new(), dead_letters: Vec::new(), fields: Vec::new() },
+            );
+            batch.fields.sort_unstable();
+            self.write(batch)?;
+            self.driver.budget.release(std::mem::take(&mut self.bytes));
+        }
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        while let Some(tick) = self.open.pop_front() {
+            let of_tick = self.fields.extract_if(.., |(of, ..)| *of == tick).map(|(_, key, fields)| (key, fields)).collect();
+            // The operator is gone only when the run is over.
+            let _ = self.driver.acknowledgements.send(Acknowledgement { tick, fields: of_tick });
+        }
+        if self.waker.is_none() {
+            self.waker = self.driver.wakers.try_recv().ok();
+        }
+        if let Some(waker) = &self.waker {
+            let _ = waker.activate();
+        }
+        Ok(())
+    }
+
+    /// Writes a batch; where the store refuses what it contains, its halves.
+    fn write(&mut self, mut batch: Batch) -> Result<(), SinkError> {
+        self.batch.number += 1;
+        batch.number = self.batch.number;
+        match self.patiently(|writer, attempt| writer.write(&batch, attempt)) {
+            Ok(Written { tally, fields }) => {
+                self.report.tally += tally;
+                if !fields.is_empty() {
+                    let ticks: BTreeMap<Key, Tick> = batch.changes.iter().map(|change| (change.key, change.tick)).collect();
+                    self.fields.extend(fields.into_iter().filter_map(|(key, fields)| Some((*ticks.get(&key)?, key, fields))));
+                }
+                Ok(())
+            }
+            Err(error) if error.class == Class::Reject => match batch.changes.len() {
+                0 => Err(error),
+                1 => self.refused(batch, &error),
+                n => {
+                    let changes = batch.changes.split_off(n / 2);
+                    let rest = Batch { changes, dead_letters: Vec::new(), fields: batch.fields.clone(), ..batch };
+                    self.write(batch)?;
+                    self.write(rest)
+                }
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn refused(&mut self, batch: Batch, error: &SinkError) -> Result<(), SinkError> {
+        let mut dead_letters = batch.dead_letters;
+        for Change { key, document, tick, .. } in batch.changes {
+            tracing::error!("{} refuses {key}, which becomes a dead letter: {error}", self.driver.sink);
+            self.report.undelivered[key.kind()] += 1;
+            dead_letters.push(DeadLetter {
+                kind: key.kind(),
+                id: Some(key.id()),
+                file: self.driver.run.kinds[key.kind()].as_ref().map_or_else(|| Arc::from(""), |run| Arc::from(run.file.as_str())),
+                position: tick,
+                stage: Stage::Sink,
+                reason: error.to_string(),
+                raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),
+            });
+        }
+        self.write(Batch { changes: Vec::new(), dead_letters, ..batch })
+    }
+
+    /// Tries until it is done, is refused, or patience is at an end.
+    fn patiently<T>(&mut self, mut act: impl FnMut(&mut dyn Writer, u32) -> Result<T, SinkError>) -> Result<T, SinkError> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 0;
+        loop {
+            match act(self.driver.writer.as_mut(), attempt) {
+                Err(error) if error.class == Class::Retry && begun.elapsed() < PATIENCE && !self.driver.stop.is_set() => {
+                    tracing::warn!("{}: {error}; trying again in {:.1} s", self.driver.sink, pause.as_secs_f64());
+                    self.driver.stop.sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Where records come from. A source cuts what it reads into blocks by position alone and feeds every worker its part of each.
+
+mod budget;
+mod dump_files;
+mod snapshot;
+
+use crossbeam_channel::{Receiver, Sender};
+use timely::scheduling::SyncActivator;
+
+use crate::model::Kind;
+use crate::xml::{Ending, Record};
+
+pub use budget::Budget;
+pub use dump_files::{BlockSize, Reading, read};
+pub use snapshot::{DumpFile, Snapshot, SnapshotError};
+
+/// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.
+pub type Tick = u64;
+
+/// The first tick of a kind's blocks.
+pub const fn first_tick(epoch: u64, kind: Kind) -> Tick {
+    (epoch << 32) | ((kind as u64) << 28)
+}
+
+/// The first tick of a kind's deletes: after all of its blocks, before the next kind's.
+pub const fn first_delete_tick(epoch: u64, kind: Kind) -> Tick {
+    first_tick(epoch, kind) | (1 << 27)
+}
+
+/// One worker's part of a block.
+#[derive(Debug)]
+pub struct Block {
+    /// The block's tick; every worker gets its part of every block, in order.
+    pub tick: Tick,
+    /// Which dump it comes from.
+    pub kind: Kind,
+    /// The worker's records, in the order of the dump.
+    pub records: Vec<Record>,
+    /// At the last block of a kind: how the dump ended.
+    pub ending: Option<Ending>,
+}
+
+/// One worker's end of the way from the reader.
+#[derive(Debug)]
+pub struct Inlet {
+    /// Its parts of the blocks; closed when the reader has ended.
+    pub blocks: Receiver<Block>,
+    /// Where the worker leaves the handle by which the reader wakes its source operator.
+    pub waker: Sender<SyncActivator>,
+}

@@ -1,0 +1,233 @@
+//! A folder of dump files as Discogs publishes them, and what identifies them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::model::{Kind, PerKind};
+
+/// What is wrong with a dumps folder.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// Folder or file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// There is no dump in it.
+    #[error(
+        "{path} holds no dump: expected files named discogs_YYYYMM01_artists.xml.gz, ..._labels.xml.gz, ..._masters.xml.gz or \
+         ..._releases.xml.gz (or .xml){hint}"
+    )]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// What was found instead.
+        hint: String,
+    },
+    /// Files of more than one month.
+    #[error("{path} holds dumps of several months ({months}): name a folder with one month")]
+    SeveralMonths {
+        /// The folder.
+        path: PathBuf,
+        /// The months.
+        months: String,
+    },
+    /// One kind twice.
+    #[error("{path} holds two dumps of {kind}s ({first}, {second}): keep one of them")]
+    Twice {
+        /// The folder.
+        path: PathBuf,
+        /// The kind.
+        kind: Kind,
+        /// A file name.
+        first: String,
+        /// A file name.
+        second: String,
+    },
+    /// A file changed between being identified and being read.
+    #[error("{path} was changed while it was read: run the same command again once it is complete")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// One dump file.
+#[derive(Clone, Debug)]
+pub struct DumpFile {
+    /// Which kind of records it holds.
+    pub kind: Kind,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name, without the folder.
+    pub name: String,
+    /// Its size in bytes, as it is on disk.
+    pub bytes: u64,
+    /// sha256 of the file as it is on disk, in hexadecimal: its identity.
+    pub sha256: String,
+    /// Whether CHECKSUM.txt beside it states another sha256; `None` where it states none.
+    pub checksum_agrees: Option<bool>,
+}
+
+/// The files of one month; any subset of the kinds.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// `2025-12`.
+    pub month: String,
+    /// The files that are there.
+    pub files: PerKind<Option<DumpFile>>,
+}
+
+impl Snapshot {
+    /// Finds and identifies the dumps in a folder. Reads each file once, all of them at the same time.
+    pub fn find(folder: &Path) -> Result<Snapshot, SnapshotError> {
+        let io = |source| SnapshotError::Io { path: folder.to_owned(), source };
+        let mut names: Vec<String> = Vec::new();
+        for entry in fs::read_dir(folder).map_err(io)? {
+            names.push(entry.map_err(io)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        let mut months = BTreeMap::new();
+        let mut found: PerKind<Option<String>> = PerKind::default();
+        for name in &names {
+            let Some((month, kind)) = parse_name(name) else { continue };
+            if let Some(first) = &found[kind]
+                && months.contains_key(&month)
+            {
+                return Err(SnapshotError::Twice { path: folder.to_owned(), kind, first: first.clone(), second: name.clone() });
+            }
+            months.insert(month, ());
+            found[kind] = Some(name.clone());
+        }
+        let mut months = months.into_keys();
+        let Some(month) = months.next() else {
+            return Err(SnapshotError::Empty { path: folder.to_owned(), hint: hint(&names) });
+        };
+        if let Some(other) = months.next() {
+            let months = [month, other].into_iter().chain(months).collect::<Vec<_>>().join(", ");
+            return Err(SnapshotError::SeveralMonths { path: folder.to_owned(), months });
+        }
+        let checksums = checksums(folder, &names)?;
+        let identified = std::thread::scope(|scope| {
+            let threads: Vec<_> = found
+                .iter()
+                .filter_map(|(kind, name)| Some((kind, name.clone()?)))
+                .map(|(kind, name)| scope.spawn(move || identify(kind, folder.join(&name), name)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+        });
+        let mut files: PerKind<Option<DumpFile>> = PerKind::from_fn(|_| None);
+        for file in identified {
+            let mut file = file?;
+            file.checksum_agrees = checksums.get(&file.name).map(|sha256| *sha256 == file.sha256);
+            let kind = file.kind;
+            files[kind] = Some(file);
+        }
+        Ok(Snapshot { month, files })
+    }
+}
+
+/// `discogs_20251201_masters.xml.gz` is (2025-12, master).
+fn parse_name(name: &str) -> Option<(String, Kind)> {
+    let rest = name.strip_prefix("discogs_")?;
+    let rest = rest.strip_suffix(".xml.gz").or_else(|| rest.strip_suffix(".xml"))?;
+    let (date, plural) = rest.split_once('_')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural)?;
+    let month: u32 = date.get(4..6)?.parse().ok()?;
+    let well_formed = date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) && (1..=12).contains(&month);
+    well_formed.then(|| (format!("{}-{}", &date[..4], &date[4..6]), kind))
+}
+
+fn hint(names: &[String]) -> String {
+    match names.iter().find(|name| name.contains(".xml")) {
+        Some(name) => format!("; {name} is not named like that, and the month is taken from the name"),
+        None if names.is_empty() => "; the folder is empty".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn identify(kind: Kind, path: PathBuf, name: String) -> Result<DumpFile, SnapshotError> {
+    let hash = || -> io::Result<(u64, String)> {
+        let mut file = File::open(&path)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut bytes = 0;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                n => {
+                    hasher.update(&buffer[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+        Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    };
+    match hash() {
+        Ok((bytes, sha256)) => Ok(DumpFile { kind, path, name, bytes, sha256, checksum_agrees: None }),
+        Err(source) => Err(SnapshotError::Io { path, source }),
+    }
+}
+
+/// Discogs' own format: the hash, one space or two, the name.
+fn checksums(folder: &Path, names: &[String]) -> Result<BTreeMap<String, String>, SnapshotError> {
+    let mut found = BTreeMap::new();
+    for name in names.iter().filter(|name| name.ends_with("_CHECKSUM.txt")) {
+        let path = folder.join(name);
+        let text = fs::read_to_string(&path).map_err(|source| SnapshotError::Io { path, source })?;
+        for line in text.lines() {
+            if let Some((sha256, file)) = line.split_once(char::is_whitespace) {
+                found.insert(file.trim_start_matches(['*', ' ']).trim_end().to_owned(), sha256.to_ascii_lowercase());
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_discogs_gives_them_are_understood_and_others_are_not() {
+        let master = Some(("2025-12".to_owned(), Kind::Master));
+        assert_eq!(parse_name("discogs_20251201_masters.xml.gz"), master);
+        assert_eq!(parse_name("discogs_20251201_masters.xml"), master);
+        for name in ["discogs_20251301_masters.xml.gz", "discogs_2025_masters.xml.gz", "masters.xml.gz", "discogs_20251201_master.xml"] {
+            assert_eq!(parse_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_two_months_or_with_none_is_refused_in_words() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let refused = |folder: &Path| Snapshot::find(folder).expect_err("refused").to_string();
+        assert!(refused(folder.path()).contains("the folder is empty"));
+        fs::write(folder.path().join("masters.xml.gz"), "").expect("written");
+        assert!(refused(folder.path()).contains("masters.xml.gz is not named like that"));
+        for month in ["discogs_20251101_masters.xml", "discogs_20251201_masters.xml"] {
+            fs::write(folder.path().join(month), "").expect("written");
+        }
+        assert!(refused(folder.path()).contains("2025-11, 2025-12"));
+    }
+
+    #[test]
+    fn the_checksum_file_is_held_against_the_dump() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+        write("discogs_20251201_masters.xml", "<masters></masters>");
+        write("discogs_20251201_CHECKSUM.txt", &format!("{} discogs_20251201_masters.xml\n", "0".repeat(64)));
+        let find = || Snapshot::find(folder.path()).expect("found").files[Kind::Master].clone().expect("masters");
+        assert_eq!(find().checksum_agrees, Some(false));
+        write("discogs_20251201_CHECKSUM.txt", &format!("{} discogs_20251201_masters.xml\n", find().sha256));
+        assert_eq!(find().checksum_agrees, Some(true));
+    }
+}

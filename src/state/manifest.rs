@@ -1,0 +1,180 @@
+//! The manifest: which generation is valid, and what it holds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::{CANONICAL_VERSION, PerKind, RULES_VERSION};
+use crate::sinks::Epoch;
+
+/// Version of the layout of manifest and part files.
+const FORMAT: u32 = 1;
+
+/// What is known of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// In which epoch it was last applied.
+    pub epoch: Epoch,
+    /// The snapshot's month, `2025-12`.
+    pub month: String,
+    /// Name of the dump file.
+    pub file: String,
+    /// Its sha256 in hexadecimal.
+    pub sha256: String,
+    /// Records that the state holds.
+    pub records: u64,
+    /// Records of the snapshot that were rejected.
+    pub rejected: u64,
+    /// Deletes that were withheld.
+    pub deletes_withheld: u64,
+    /// Why the file was not read whole, if it was not.
+    pub defect: Option<String>,
+    /// Schema drift: paths that no reader knows, and how often each was met in the records that were parsed.
+    pub unmapped: BTreeMap<String, u64>,
+}
+
+/// An epoch that was begun and may not have been completed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// Which.
+    pub epoch: Epoch,
+    /// sha256 of the files that it reads: the snapshot's identity.
+    pub files: PerKind<Option<String>>,
+}
+
+/// One file of fingerprints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its name in the state's folder.
+    pub file: String,
+    /// Number of its rows.
+    pub rows: u64,
+    /// Which worker wrote it; its shards are those that this worker owned.
+    pub worker: usize,
+    /// Among how many.
+    pub workers: usize,
+}
+
+/// Which generation is valid, and what it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this layout.
+    pub format: u32,
+    /// Version of the canonical form that the digests were taken over.
+    pub canonical: u32,
+    /// Version of the rules, likewise.
+    pub rules: u32,
+    /// The state's id: sinks are bound to it.
+    pub state: Uuid,
+    /// Counts the generations.
+    pub generation: u64,
+    /// The highest epoch number ever begun.
+    pub last_epoch: u64,
+    /// The epoch that was begun and not completed.
+    pub begun: Option<Begun>,
+    /// Epochs begun and given up for another snapshot.
+    pub abandoned: Vec<u64>,
+    /// What is known of each kind; `None`: never applied.
+    pub kinds: PerKind<Option<Applied>>,
+    /// The files of fingerprints.
+    pub parts: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    checksum: String,
+    #[serde(borrow)]
+    manifest: &'a RawValue,
+}
+
+impl Manifest {
+    /// An empty generation of a new state.
+    pub fn new() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            canonical: CANONICAL_VERSION,
+            rules: RULES_VERSION,
+            state: super::new_id(),
+            generation: 0,
+            last_epoch: 0,
+            begun: None,
+            abandoned: Vec::new(),
+            kinds: PerKind::default(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Whether its digests can be compared with those that this program takes.
+    pub fn digests_are_current(&self) -> bool {
+        self.canonical == CANONICAL_VERSION && self.rules == RULES_VERSION
+    }
+
+    /// Records that the state holds of each kind.
+    pub fn records(&self) -> PerKind<u64> {
+        PerKind::from_fn(|kind| self.kinds[kind].as_ref().map_or(0, |applied| applied.records))
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        // Neither can fail: all keys are strings, and what was just written is JSON.
+        let body = serde_json::to_string_pretty(self).unwrap_or_default();
+        format!("{{\n\"checksum\": \"{:016x}\",\n\"manifest\": {body}\n}}\n", xxh3_64(body.as_bytes()))
+    }
+
+    pub(super) fn from_text(text: &str) -> Result<Manifest, String> {
+        const RESTORE: &str = "Restore the state's folder from a backup, or begin with an empty one and empty stores";
+        let sealed: Sealed<'_> = serde_json::from_str(text).map_err(|error| format!("the manifest is damaged ({error}). {RESTORE}"))?;
+        let body = sealed.manifest.get();
+        #[derive(Deserialize)]
+        struct Versions {
+            format: u32,
+            canonical: u32,
+            rules: u32,
+        }
+        let damaged = |error| format!("the manifest is damaged ({error}). {RESTORE}");
+        let versions: Versions = serde_json::from_str(body).map_err(damaged)?;
+        if versions.format > FORMAT || versions.canonical > CANONICAL_VERSION || versions.rules > RULES_VERSION {
+            return Err(format!(
+                "the state was written by a newer discodiff (format {}, canonical form {}, rules {}; this one knows {FORMAT}, \
+                 {CANONICAL_VERSION}, {RULES_VERSION}): use that version",
+                versions.format, versions.canonical, versions.rules
+            ));
+        }
+        if sealed.checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
+            return Err(format!("the manifest is damaged (its checksum does not agree). {RESTORE}"));
+        }
+        serde_json::from_str(body).map_err(damaged)
+    }
+}
+
+impl Default for Manifest {
+    fn default() -> Manifest {
+        Manifest::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_reads_back_as_written() {
+        let manifest = Manifest { abandoned: vec![3], ..Manifest::new() };
+        assert_eq!(Manifest::from_text(&manifest.to_text()), Ok(manifest));
+    }
+
+    #[test]
+    fn a_damaged_or_newer_manifest_is_refused_in_words() {
+        let text = Manifest::new().to_text();
+        let refused = |text: &str| Manifest::from_text(text).expect_err("refused");
+        assert!(refused(&text.replace("\"last_epoch\": 0", "\"last_epoch\": 8")).contains("checksum does not agree"));
+        assert!(refused(&text[..text.len() / 2]).contains("damaged"));
+        assert!(refused(&text.replace("\"format\": 1", "\"format\": 2")).contains("newer discodiff"));
+    }
+}

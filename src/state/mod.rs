@@ -1,0 +1,142 @@
+//! The durable state: what the sinks were last brought to, as fingerprints, and a manifest that says which files hold them.
+//!
+//! ```text
+//!   DIR/manifest.json      which generation is valid; renamed into place when all else is on disk
+//!   DIR/g7-0.fingerprints  generation 7, one file for each worker that wrote it: rows sorted by key, in checksummed blocks
+//!   DIR/lock               held while a program works on the state
+//! ```
+//!
+//! A generation is valid once its manifest is in place; the files of the one before are removed only then. Any number of workers can
+//! take a generation up: each reads the rows whose shard is its own.
+
+mod error;
+mod manifest;
+mod parts;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+pub use error::StateError;
+pub use manifest::{Applied, Begun, Manifest, Part};
+pub use parts::{PartWriter, rows, rows_of_worker};
+
+const MANIFEST: &str = "manifest.json";
+const LOCK: &str = "lock";
+
+/// A state's folder, locked.
+#[derive(Debug)]
+pub struct State {
+    folder: PathBuf,
+    manifest: Manifest,
+    fresh: bool,
+    _lock: Option<File>,
+}
+
+impl State {
+    /// Opens the state in `folder`, or begins a new one where there is none: folder, lock and an empty generation.
+    pub fn open(folder: &Path) -> Result<State, StateError> {
+        fs::create_dir_all(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
+        let lock = lock(folder)?;
+        match read_manifest(folder)? {
+            Some(manifest) => Ok(State { folder: folder.to_owned(), manifest, fresh: false, _lock: Some(lock) }),
+            None => {
+                let state = State { folder: folder.to_owned(), manifest: Manifest::new(), fresh: true, _lock: Some(lock) };
+                state.write_manifest(&state.manifest)?;
+                Ok(state)
+            }
+        }
+    }
+
+    /// Reads the state in `folder` without changing or locking anything; where there is none, an empty one that is nowhere.
+    pub fn look(folder: &Path) -> Result<State, StateError> {
+        let manifest = if folder.is_dir() { read_manifest(folder)? } else { None };
+        let fresh = manifest.is_none();
+        Ok(State { folder: folder.to_owned(), manifest: manifest.unwrap_or_else(Manifest::new), fresh, _lock: None })
+    }
+
+    /// Whether there was none before.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The valid generation's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Puts another manifest in place: from then on its generation is the valid one, and files of no use to it are removed.
+    pub fn replace(&mut self, manifest: Manifest) -> Result<(), StateError> {
+        self.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        for entry in fs::read_dir(&self.folder).map_err(|source| StateError::io("list", &self.folder, source))? {
+            let entry = entry.map_err(|source| StateError::io("list", &self.folder, source))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let stale = parts::is_part(&name) && self.manifest.parts.iter().all(|part| part.file != name);
+            if stale && let Err(error) = fs::remove_file(entry.path()) {
+                tracing::warn!("cannot remove {name}, which is of no use any more: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StateError> {
+        let path = self.folder.join(MANIFEST);
+        let temporary = self.folder.join("manifest.json.new");
+        let io = |source| StateError::io("write", &path, source);
+        let mut file = File::create(&temporary).map_err(io)?;
+        file.write_all(manifest.to_text().as_bytes()).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        fail::fail_point!("state-before-rename");
+        fs::rename(&temporary, &path).map_err(io)?;
+        sync_folder(&self.folder).map_err(io)
+    }
+}
+
+/// Makes names in the folder durable.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn read_manifest(folder: &Path) -> Result<Option<Manifest>, StateError> {
+    let path = folder.join(MANIFEST);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mut entries = fs::read_dir(folder).map_err(|source| StateError::io("list", folder, source))?.flatten();
+            return match entries.find(|entry| parts::is_part(&entry.file_name().to_string_lossy())) {
+                Some(part) => Err(StateError::ManifestMissing { folder: folder.to_owned(), part: part.file_name() }),
+                None => Ok(None),
+            };
+        }
+        Err(source) => return Err(StateError::io("read", &path, source)),
+    };
+    Manifest::from_text(&text).map(Some).map_err(|problem| StateError::Manifest { path, problem })
+}
+
+fn lock(folder: &Path) -> Result<File, StateError> {
+    let path = folder.join(LOCK);
+    let io = |source| StateError::io("lock", &path, source);
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    if let Err(error) = file.try_lock() {
+        let TryLockError::WouldBlock = error else { return Err(io(error.into())) };
+        let mut holder = String::new();
+        // Who holds it is said where it can be read; that it is held is what matters.
+        let _ = file.read_to_string(&mut holder);
+        return Err(StateError::Locked { folder: folder.to_owned(), holder: holder.trim().to_owned() });
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "process {}", std::process::id())).map_err(io)?;
+    Ok(file)
+}
+
+/// The id of a new state or epoch.
+pub fn new_id() -> Uuid {
+    Uuid::new_v4()
+}

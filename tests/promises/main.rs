@@ -1,0 +1,3 @@
+//! What discodiff promises, end to end: real dumps, real stores, the real program.
+
+mod oracle;
