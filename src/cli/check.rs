@@ -9,7 +9,7 @@ Examples:
   discodiff check
       show the settings and where each came from, and try what they name
   discodiff check --dumps 2025-12 --state state --postgres postgresql://discogs@db/discogs
-      are the files there and whole names, can the state be locked and written, does the server answer and take our tables?
+      are the files there, can the state be locked and written, does the server answer?
 
 Only what is named is tried; nothing is written.";
 

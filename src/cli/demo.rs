@@ -7,7 +7,7 @@ use crate::settings::{Flags, Key, Mistakes, Origin, OutputFlags, Settings, State
 const EXAMPLES: &str = "\
 Examples:
   discodiff demo
-      apply both months to SQLite in a folder of their own, discodiff-demo, and show what changed from one to the next
+      apply both months to SQLite in a folder of their own, discodiff-demo, and show what changed
   discodiff demo --state somewhere --json";
 
 /// What `discodiff demo` takes.

@@ -25,8 +25,9 @@ use crate::telemetry::log;
 use exit::Exit;
 
 const AFTER_HELP: &str = "\
-Settings come from flags, over variables DISCODIFF_..., over a settings file, over defaults; one name everywhere:
---log-format json, DISCODIFF_LOG_FORMAT=json, or in discodiff.toml: log_format = \"json\"
+Settings come from flags, over variables DISCODIFF_..., over a settings file, over defaults.
+One name everywhere: --log-format json, DISCODIFF_LOG_FORMAT=json, or log_format = \"json\" in the
+settings file, discodiff.toml in this folder or the one that --config names.
 
 Exit status:
   0  complete
@@ -36,9 +37,12 @@ Exit status:
   4  stopped on request; the same command goes on
 
 First steps:
-  discodiff demo                                    two small months through the whole way, nothing needed
-  discodiff check --dumps 2025-12 --state state     would a run go well?
-  discodiff refresh --dumps 2025-12 --state state   bring discodiff.sqlite in the state's folder to that month";
+  discodiff demo
+      two small months through the whole way; nothing needed
+  discodiff check --dumps 2025-12 --state state
+      would a run go well?
+  discodiff refresh --dumps 2025-12 --state state
+      bring state/discodiff.sqlite to that month";
 
 /// Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
 #[derive(Debug, Parser)]

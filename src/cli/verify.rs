@@ -11,8 +11,8 @@ Examples:
   discodiff verify --state state --postgres postgresql://discogs@db/discogs --json
       the same for PostgreSQL, as JSON
 
-Digests are recomputed from the stored documents; a stored hash is not believed. Exit status 1 when anything differs. A feed holds
-changes and no state, so it is left out.";
+Digests are recomputed from the stored documents; a stored hash is not believed. Exit status 1 when
+anything differs. A feed holds changes and no state, so it is left out.";
 
 /// What `discodiff verify` takes.
 #[derive(Args, Clone, Debug, Default)]

@@ -137,7 +137,7 @@ pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, String> {
 pub(super) fn postgres(raw: &Raw) -> Result<Secret, String> {
     let given = raw.text(POSTGRES)?;
     match given.parse::<tokio_postgres::Config>() {
-        Ok(config) if !config.get_hosts().is_empty() => Ok(Secret::new(given)),
+        Ok(config) if !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty() => Ok(Secret::new(given)),
         Ok(_) => wrong("a value without a host", POSTGRES),
         Err(_) => wrong("a value that is no URL (special characters in a password are written as %40 and so on)", POSTGRES),
     }

@@ -54,7 +54,7 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct Counters {
-    started: AtomicBool,
+    started: OnceLock<Instant>,
     done: AtomicBool,
     total: OnceLock<u64>,
     bytes: AtomicU64,
@@ -85,11 +85,11 @@ impl Progress {
 
     /// A kind's file is opened; `total_bytes` is its size, compressed, where it is known.
     pub fn kind_started(&self, kind: Kind, total_bytes: Option<u64>) {
+        // Where a kind is announced twice, what was said first stands.
         if let Some(total) = total_bytes {
-            // Set already where the kind was announced twice; the first size stands.
             let _ = self.kinds[kind].total.set(total);
         }
-        self.kinds[kind].started.store(true, Relaxed);
+        let _ = self.kinds[kind].started.set(Instant::now());
     }
 
     /// So much more was read of a kind. From any thread.
@@ -129,7 +129,6 @@ struct Ticker {
 
 #[derive(Default)]
 struct Shown {
-    begun: Option<Instant>,
     rate: Rate,
     bar: Option<ProgressBar>,
     ended: bool,
@@ -153,13 +152,13 @@ impl Ticker {
     fn tick(&mut self, now: Instant) {
         for kind in Kind::ALL {
             let (counters, shown) = (&self.kinds[kind], &mut self.shown[kind]);
-            if !counters.started.load(Relaxed) || shown.ended {
-                continue;
-            }
+            let Some(begun) = counters.started.get().copied().filter(|_| !shown.ended) else { continue };
             // Read before the counters, so that a kind that is done is shown with all that it came to.
             shown.ended = counters.done.load(Relaxed);
             let (bytes, records) = (counters.bytes.load(Relaxed), counters.records.load(Relaxed));
-            let begun = *shown.begun.get_or_insert(now);
+            if shown.rate.is_empty() {
+                shown.rate.sample(begun, [0, 0]);
+            }
             shown.rate.sample(now, [bytes, records]);
             let total = counters.total.get().copied();
             let words = if shown.ended {

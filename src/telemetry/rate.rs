@@ -11,6 +11,11 @@ const WINDOW: Duration = Duration::from_secs(30);
 pub(super) struct Rate(VecDeque<(Instant, [u64; 2])>);
 
 impl Rate {
+    /// Whether nothing was noted yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes how far both counters are.
     pub(super) fn sample(&mut self, now: Instant, counters: [u64; 2]) {
         self.0.push_back((now, counters));
