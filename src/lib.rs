@@ -1,13 +1,33 @@
 //! Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
-#![deny(missing_docs)]
+//!
+//! The way of the data, and who owns which part of it:
+//!
+//! ```text
+//!   sources ──records──> dataflows ──changes──> sinks
+//!   dump files,          diff over a            sqlite, postgres, feed
+//!   xml splits           trace of fingerprints       │
+//!                             ^                      │ committed
+//!                             └──── state <──────────┘
+//! ```
+//!
+//! - [`model`]: kinds, keys, digests, documents, changes
+//! - [`xml`]: cuts dumps into records and reads records into documents
+//! - [`sources`]: dump folders, reader threads, blocks, the bound on bytes in flight
+//! - [`dataflows`]: the refresh graph: diff, guard, the sinks' operators
+//! - [`sinks`]: what a sink is, and the stores
+//! - [`state`]: what the sinks were last brought to
+//! - [`refresh`]: the main job, and [`verify`]: whether it was done
+//! - [`cli`], [`settings`], [`telemetry`]: the command line, what is asked for, what is said
+#![forbid(missing_docs)]
 
+pub mod cli;
 pub mod dataflows;
 pub mod model;
 pub mod refresh;
+pub mod settings;
 pub mod sinks;
 pub mod sources;
 pub mod state;
-#[allow(missing_docs)]
 pub mod telemetry;
-#[allow(missing_docs)]
+pub mod verify;
 pub mod xml;

@@ -1,0 +1,119 @@
+//! The command line: one file a command, each thin. Parsing knows only syntax; what the flags mean, together with the environment
+//! and the settings file, is decided in [`crate::settings`].
+
+// Data is printed by `output`, which takes a closed pipe for what it is; `println!` panics on one.
+#![deny(clippy::print_stdout)]
+
+pub mod check;
+pub mod demo;
+pub mod exit;
+pub mod output;
+pub mod panics;
+pub mod plan;
+pub mod refresh;
+pub mod status;
+pub mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::{debug, error};
+
+use crate::settings::{Mistakes, Settings};
+use crate::telemetry::log;
+use exit::Exit;
+
+const AFTER_HELP: &str = "\
+Settings come from flags, over variables DISCODIFF_..., over a settings file, over defaults.
+One name everywhere: --log-format json, DISCODIFF_LOG_FORMAT=json, or log_format = \"json\" in the
+settings file, discodiff.toml in this folder or the one that --config names.
+
+Exit status:
+  0  complete
+  1  failed; running the same command again goes on from the last checkpoint
+  2  the command or a setting is wrong; nothing was begun
+  3  complete, but records were rejected, deletes withheld, or a sink is still behind
+  4  stopped on request; the same command goes on
+
+First steps:
+  discodiff demo
+      two small months through the whole way; nothing needed
+  discodiff check --dumps 2025-12 --state state
+      would a run go well?
+  discodiff refresh --dumps 2025-12 --state state
+      bring state/discodiff.sqlite to that month";
+
+/// Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
+#[derive(Debug, Parser)]
+#[command(name = "discodiff", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the sinks to a month: insert, update and delete what changed, and nothing else
+    Refresh(refresh::RefreshArgs),
+    /// Say what refresh would do, without writing anything
+    Plan(plan::PlanArgs),
+    /// Prove from their content that the sinks equal the state, and name the keys that differ
+    Verify(verify::VerifyArgs),
+    /// Show the months applied, the checkpoint, and where each sink stands
+    Status(status::StatusArgs),
+    /// Try settings, folders and connections before a run
+    Check(check::CheckArgs),
+    /// Send two small months that are built in through the whole way
+    Demo(demo::DemoArgs),
+}
+
+impl Command {
+    /// The settings of the command that was given.
+    pub fn settings(&self) -> Result<Settings, Mistakes> {
+        match self {
+            Command::Refresh(args) => args.settings(),
+            Command::Plan(args) => args.settings(),
+            Command::Verify(args) => args.settings(),
+            Command::Status(args) => args.settings(),
+            Command::Check(args) => args.settings(),
+            Command::Demo(args) => args.settings(),
+        }
+    }
+
+    fn run(&self, _settings: &Settings) -> anyhow::Result<Exit> {
+        anyhow::bail!("this command is not there yet")
+    }
+}
+
+/// The whole program, after parsing.
+pub fn run(cli: &Cli) -> ExitCode {
+    let settings = match cli.command.settings() {
+        Ok(settings) => settings,
+        Err(mistakes) => return usage(&mistakes),
+    };
+    log::init(&settings.log, settings.log_format);
+    debug!("settings:\n{settings}");
+    match cli.command.run(&settings) {
+        Ok(exit) => exit.into(),
+        // Some mistakes come to light only later, such as a password file that is not there.
+        Err(error) => match error.downcast_ref::<Mistakes>() {
+            Some(mistakes) => usage(mistakes),
+            None => {
+                error!("{error:#}");
+                Exit::Failed.into()
+            }
+        },
+    }
+}
+
+fn usage(mistakes: &Mistakes) -> ExitCode {
+    // As clap says its own, and not as a log line: how those look is itself a setting.
+    let _ = writeln!(io::stderr(), "error: {mistakes}");
+    Exit::Usage.into()
+}
+
+#[cfg(test)]
+mod tests;

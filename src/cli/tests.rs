@@ -1,0 +1,52 @@
+//! What is promised about the command line.
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::settings::{Flags, Group, Key, resolve};
+
+#[test]
+fn every_command_and_flag_is_well_formed_and_explained() {
+    Cli::command().debug_assert();
+    for command in Cli::command().get_subcommands() {
+        assert!(command.get_about().is_some() && command.get_after_help().is_some(), "{}", command.get_name());
+        // clap wraps at 100 columns, and a line that is wrapped loses its indentation.
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(after.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_a_flag_of_refresh() {
+    let cli = Cli::command();
+    let refresh = cli.find_subcommand("refresh").expect("there");
+    for key in Key::ALL {
+        let found = refresh.get_arguments().any(|arg| arg.get_long().map(|long| format!("--{long}")) == Some(key.flag()));
+        assert!(found, "{}", key.flag());
+    }
+}
+
+#[test]
+fn flags_alone_are_enough() {
+    let line = "discodiff refresh --dumps d --state s -w 4 --feed f --allow-deletes --json --memory 1GiB --delete-limit-percent 3 \
+                --postgres postgresql://u@h/db --null=false";
+    let Command::Refresh(args) = Cli::try_parse_from(line.split_whitespace()).expect("parsed").command else { panic!("refresh") };
+    let groups: [&dyn Group; 5] = [&args.dumps, &args.state, &args.sinks, &args.run, &args.output];
+    let settings = resolve(&Flags::of(&groups), [], None).expect("settings");
+    assert_eq!((settings.workers, settings.memory, settings.delete_limit_percent), (4, 1 << 30, 3.0));
+    assert!(settings.allow_deletes && settings.json && !settings.allow_older && !settings.null);
+    assert_eq!(settings.dumps_dir().expect("given").to_str(), Some("d"));
+    assert_eq!(settings.state_dir().expect("given").to_str(), Some("s"));
+}
+
+#[test]
+fn a_command_refuses_flags_that_mean_nothing_to_it() {
+    for line in
+        ["discodiff demo --postgres x", "discodiff verify --dumps d", "discodiff status -w 2", "discodiff plan --feed f", "discodiff"]
+    {
+        assert_eq!(Cli::try_parse_from(line.split_whitespace()).expect_err(line).exit_code(), 2, "{line}");
+    }
+}

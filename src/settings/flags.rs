@@ -1,0 +1,175 @@
+//! The flags, in groups, so that each command takes only those that it knows.
+//!
+//! They are kept as they were written: what they mean is decided in `resolve`, together with the environment and the file, so that
+//! all mistakes are found at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::key::Key;
+use super::value::Raw;
+
+/// What was given on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The settings file, where one was named.
+    pub config: Option<PathBuf>,
+    pub(super) given: Vec<(Key, Raw)>,
+    pub(super) needed: Vec<Key>,
+}
+
+impl Flags {
+    /// The flags of these groups.
+    pub fn of(groups: &[&dyn Group]) -> Flags {
+        let mut flags = Flags::default();
+        groups.iter().for_each(|group| group.put(&mut flags));
+        flags
+    }
+
+    /// Settings without which the command cannot run, wherever they come from.
+    pub fn needing(mut self, keys: &[Key]) -> Flags {
+        self.needed.extend(keys);
+        self
+    }
+
+    /// Gives one setting, as it was written.
+    pub fn give(&mut self, key: Key, text: Option<impl Into<OsString>>) {
+        self.given.extend(text.map(|text| (key, Raw::Text(text.into()))));
+    }
+}
+
+/// Some flags that belong together.
+pub trait Group {
+    /// Adds those that were given.
+    fn put(&self, flags: &mut Flags);
+}
+
+/// Where the dumps are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DumpsFlags {
+    /// Folder with a month's dump files, discogs_20251201_artists.xml.gz and so on; kinds without a file are left as they are
+    #[arg(long, value_name = "DIR")]
+    pub dumps: Option<PathBuf>,
+}
+
+/// Where the state is, and the settings file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StateFlags {
+    /// Folder where discodiff keeps what it has applied so far
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Settings file [default: DISCODIFF_CONFIG, else discodiff.toml in this folder, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The document stores.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StoreFlags {
+    /// SQLite file [default: discodiff.sqlite in the state's folder, where no sink at all is named]
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub sqlite: Option<PathBuf>,
+    /// PostgreSQL, as postgresql://user@host:5432/database
+    #[arg(long, value_name = "URL", help_heading = "Sinks")]
+    pub postgres: Option<String>,
+    /// File that holds PostgreSQL's password, so that it need not be in the URL
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub postgres_password_file: Option<PathBuf>,
+}
+
+/// All sinks.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SinkFlags {
+    /// The document stores.
+    #[command(flatten)]
+    pub stores: StoreFlags,
+    /// Change feed: a JSON Lines file that each change is added to
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub feed: Option<PathBuf>,
+    /// No sink at all: only the state is brought up
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Sinks")]
+    pub null: Option<String>,
+}
+
+/// How a run goes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunFlags {
+    /// Number of worker threads, 1 to 64 [default: 1]
+    #[arg(short = 'w', long, value_name = "N")]
+    pub workers: Option<String>,
+    /// Bound of the bytes in flight between reading and the sinks [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Take the deletes that the delete guard withheld
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub allow_deletes: Option<String>,
+    /// Percentage of a kind that may be deleted before the delete guard withholds [default: 1.0, and never below 100 records]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
+    pub delete_limit_percent: Option<String>,
+    /// Take a month that is older than the last one applied
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub allow_older: Option<String>,
+}
+
+/// What is printed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputFlags {
+    /// Print one JSON object on stdout instead of words
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Output")]
+    pub json: Option<String>,
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter such as warn,discodiff=debug [default: info]
+    #[arg(long, value_name = "FILTER", help_heading = "Output")]
+    pub log: Option<String>,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub log_format: Option<String>,
+}
+
+impl Group for DumpsFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Dumps, self.dumps.as_ref());
+    }
+}
+
+impl Group for StateFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::State, self.state.as_ref());
+        flags.config.clone_from(&self.config);
+    }
+}
+
+impl Group for StoreFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Sqlite, self.sqlite.as_ref());
+        flags.give(Key::Postgres, self.postgres.as_ref());
+        flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
+    }
+}
+
+impl Group for SinkFlags {
+    fn put(&self, flags: &mut Flags) {
+        self.stores.put(flags);
+        flags.give(Key::Feed, self.feed.as_ref());
+        flags.give(Key::Null, self.null.as_ref());
+    }
+}
+
+impl Group for RunFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Workers, self.workers.as_ref());
+        flags.give(Key::Memory, self.memory.as_ref());
+        flags.give(Key::AllowDeletes, self.allow_deletes.as_ref());
+        flags.give(Key::DeleteLimitPercent, self.delete_limit_percent.as_ref());
+        flags.give(Key::AllowOlder, self.allow_older.as_ref());
+    }
+}
+
+impl Group for OutputFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Json, self.json.as_ref());
+        flags.give(Key::Log, self.log.as_ref());
+        flags.give(Key::LogFormat, self.log_format.as_ref());
+    }
+}

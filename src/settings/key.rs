@@ -1,0 +1,152 @@
+//! The names of the settings. One table, from which the names of flags, variables and keys in the file all follow.
+
+use std::fmt;
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Folder of the month's dump files.
+    Dumps,
+    /// Folder of the state.
+    State,
+    /// The SQLite file.
+    Sqlite,
+    /// The PostgreSQL URL.
+    Postgres,
+    /// File that holds PostgreSQL's password.
+    PostgresPasswordFile,
+    /// The change feed's file.
+    Feed,
+    /// Whether to do without any sink.
+    Null,
+    /// Number of workers.
+    Workers,
+    /// Whether deletes beyond the limit are taken.
+    AllowDeletes,
+    /// Whether a month older than the last one applied is taken.
+    AllowOlder,
+    /// Whether stdout gets JSON.
+    Json,
+    /// The limit of the delete guard.
+    DeleteLimitPercent,
+    /// The bound of bytes in flight.
+    Memory,
+    /// What is logged.
+    Log,
+    /// How it is logged.
+    LogFormat,
+}
+
+impl Key {
+    /// All settings, in the order in which they are shown.
+    pub const ALL: [Key; 15] = [
+        Key::Dumps,
+        Key::State,
+        Key::Sqlite,
+        Key::Postgres,
+        Key::PostgresPasswordFile,
+        Key::Feed,
+        Key::Null,
+        Key::Workers,
+        Key::AllowDeletes,
+        Key::AllowOlder,
+        Key::Json,
+        Key::DeleteLimitPercent,
+        Key::Memory,
+        Key::Log,
+        Key::LogFormat,
+    ];
+
+    /// The name in the settings file: `log_format`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Key::Dumps => "dumps",
+            Key::State => "state",
+            Key::Sqlite => "sqlite",
+            Key::Postgres => "postgres",
+            Key::PostgresPasswordFile => "postgres_password_file",
+            Key::Feed => "feed",
+            Key::Null => "null",
+            Key::Workers => "workers",
+            Key::AllowDeletes => "allow_deletes",
+            Key::AllowOlder => "allow_older",
+            Key::Json => "json",
+            Key::DeleteLimitPercent => "delete_limit_percent",
+            Key::Memory => "memory",
+            Key::Log => "log",
+            Key::LogFormat => "log_format",
+        }
+    }
+
+    /// The name as a flag: `--log-format`.
+    pub fn flag(self) -> String {
+        format!("--{}", self.name().replace('_', "-"))
+    }
+
+    /// The name in the environment: `DISCODIFF_LOG_FORMAT`.
+    pub fn variable(self) -> String {
+        format!("{PREFIX}{}", self.name().to_ascii_uppercase())
+    }
+
+    /// The setting of this name in the settings file.
+    pub fn from_name(name: &str) -> Option<Key> {
+        Key::ALL.into_iter().find(|key| key.name() == name)
+    }
+
+    /// What it is for, said where it is missing.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
+            Key::State => {
+                "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \
+                 another state than the last one's would load the whole catalogue again"
+            }
+            _ => "see discodiff help",
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the names of all variables begin with.
+pub(super) const PREFIX: &str = "DISCODIFF_";
+
+/// The variable that names the settings file.
+pub(super) const CONFIG_VARIABLE: &str = "DISCODIFF_CONFIG";
+
+/// Whether a variable is ours but no setting: it names the file, or is for the tests.
+pub(super) fn is_exempt(variable: &str) -> bool {
+    matches!(variable, CONFIG_VARIABLE | "DISCODIFF_REAL_DUMPS") || variable.starts_with("DISCODIFF_TEST_")
+}
+
+/// The setting that was probably meant by an unknown name, given as in the settings file.
+pub(super) fn meant(name: &str) -> Option<Key> {
+    // 0.8 of Jaro-Winkler takes one or two slips in a name of this length; below it, suggestions begin to mislead.
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let scored = Key::ALL.into_iter().map(|key| (strsim::jaro_winkler(&name, key.name()), key));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_gives_the_flag_and_the_variable() {
+        assert_eq!(Key::DeleteLimitPercent.flag(), "--delete-limit-percent");
+        assert_eq!(Key::DeleteLimitPercent.variable(), "DISCODIFF_DELETE_LIMIT_PERCENT");
+        assert!(Key::ALL.into_iter().all(|key| Key::from_name(key.name()) == Some(key)));
+    }
+
+    #[test]
+    fn a_slip_is_understood_and_a_stranger_is_not() {
+        assert_eq!(meant("wrokers"), Some(Key::Workers));
+        assert_eq!(meant("allow-delete"), Some(Key::AllowDeletes));
+        assert_eq!(meant("POSTGRESS"), Some(Key::Postgres));
+        assert_eq!(meant("neo4j"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The steps that touch the process and the disk: reading the environment, the settings file, and the password.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use tokio_postgres::config::{Config, Host};
+
+use super::flags::Flags;
+use super::key::{CONFIG_VARIABLE, PREFIX};
+use super::mistake::Mistakes;
+use super::resolve::resolve;
+use super::{Secret, Settings};
+
+/// The file that is read where none is named, if it is there.
+const FILE: &str = "discodiff.toml";
+
+/// Resolves the settings with this process's environment and its settings file.
+pub fn load(flags: &Flags) -> Result<Settings, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let mut environment = Vec::new();
+    for (name, value) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => environment.push((name, value)),
+            Err(_) if name.starts_with(PREFIX) => mistakes.add(name, "its value is not UTF-8"),
+            Err(_) => {}
+        }
+    }
+    let variable = environment.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
+    let (path, place) = match (&flags.config, variable) {
+        (Some(path), _) => (path.clone(), Some("--config")),
+        (None, Some((_, path))) => (PathBuf::from(path), Some(CONFIG_VARIABLE)),
+        (None, None) => (PathBuf::from(FILE), None),
+    };
+    let file = match fs::read_to_string(&path) {
+        Ok(text) => Some((path, text)),
+        Err(error) if place.is_none() && error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            mistakes.add(place.unwrap_or(FILE), format!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    };
+    match resolve(flags, environment, file) {
+        Ok(settings) if mistakes.is_empty() => Ok(settings),
+        Ok(_) => Err(mistakes),
+        Err(others) => {
+            mistakes.append(others);
+            Err(mistakes)
+        }
+    }
+}
+
+impl Settings {
+    /// How to connect to PostgreSQL, where it was named; reads the password file. Its Debug hides the password.
+    pub fn postgres_config(&self) -> Result<Option<Config>, Mistakes> {
+        let Some(url) = &self.postgres else { return Ok(None) };
+        let mut mistakes = Mistakes::default();
+        let config = match (url.reveal().parse::<Config>(), &self.postgres_password_file) {
+            (Ok(config), None) => return Ok(Some(config)),
+            (Err(_), _) => {
+                mistakes.add("postgres", "is no URL");
+                return Err(mistakes);
+            }
+            (Ok(config), Some(path)) => fs::read_to_string(path).map(|password| {
+                let mut config = config;
+                config.password(without_line_end(&password));
+                config
+            }),
+        };
+        config.map(Some).map_err(|error| {
+            let key = super::Key::PostgresPasswordFile;
+            let path = self.postgres_password_file.as_deref().unwrap_or("".as_ref()).display();
+            mistakes.add(self.origin(key).place(key), format!("{path} cannot be read: {error}"));
+            mistakes
+        })
+    }
+}
+
+/// Editors and `echo` end a file with a line end that is no part of the password; other white space may be.
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+/// The connection without its password, put together from the parts that are known to hold none.
+pub(super) fn masked(url: &Secret) -> String {
+    let Ok(config) = url.reveal().parse::<Config>() else { return url.to_string() };
+    let password = if config.get_password().is_some() { ":***" } else { "" };
+    let user = config.get_user().map(|user| format!("{user}{password}@")).unwrap_or_default();
+    let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
+        let name = match host {
+            Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            Host::Unix(path) => path.display().to_string(),
+        };
+        let port = config.get_ports().get(at).or(config.get_ports().first()).map(|port| format!(":{port}")).unwrap_or_default();
+        name + &port
+    });
+    let hosts = hosts.collect::<Vec<_>>().join(",");
+    format!("postgresql://{user}{hosts}/{}", config.get_dbname().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_line_end_is_cut_from_a_password() {
+        assert_eq!(without_line_end(" pass word \r\n"), " pass word ");
+        assert_eq!(without_line_end("a\n\n"), "a\n");
+        assert_eq!(without_line_end("a"), "a");
+    }
+
+    #[test]
+    fn a_connection_is_shown_without_its_password_wherever_that_stood() {
+        for url in [
+            "postgresql://u:hunter2@h:5433/db",
+            "postgresql://u@h:5433/db?password=hunter2",
+            "host=h port=5433 user=u password=hunter2 dbname=db",
+        ] {
+            assert_eq!(masked(&Secret::new(url)), "postgresql://u:***@h:5433/db");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Settings: flags over environment over a TOML file over defaults.
+//!
+//! ```text
+//!   command line ─ clap ─> Flags ──┐
+//!   environment ───────────────────┼─ resolve (pure) ─> Settings, or all Mistakes at once
+//!   discodiff.toml ────────────────┘
+//! ```
+//!
+//! One setting has one name everywhere: `log_format` in the file, `--log-format`, `DISCODIFF_LOG_FORMAT`. Paths in the file are taken
+//! from the file's folder. Layering is done here and not by a library: those stop at the first wrong value of a layer, or lose where
+//! a value came from, and a month's job that is refused three times for three slips is started three times.
+
+mod flags;
+mod key;
+mod load;
+mod mistake;
+mod resolve;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use flags::{DumpsFlags, Flags, Group, OutputFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
+pub use key::Key;
+pub use load::load;
+pub use mistake::{Mistake, Mistakes, Origin};
+pub use resolve::resolve;
+pub use secret::Secret;
+pub use value::LogFormat;
+
+/// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
+#[derive(Clone)]
+pub struct Settings {
+    /// Folder of the month's dump files.
+    pub dumps: Option<PathBuf>,
+    /// Folder of the state.
+    pub state: Option<PathBuf>,
+    /// The SQLite file, where one was named; see [`Settings::sqlite_file`].
+    pub sqlite: Option<PathBuf>,
+    /// PostgreSQL's URL; see [`Settings::postgres_config`].
+    pub postgres: Option<Secret>,
+    /// The file that holds PostgreSQL's password.
+    pub postgres_password_file: Option<PathBuf>,
+    /// The change feed's file.
+    pub feed: Option<PathBuf>,
+    /// No sink at all; never together with one.
+    pub null: bool,
+    /// Worker threads, 1 to 64.
+    pub workers: usize,
+    /// Whether deletes beyond the limit are taken.
+    pub allow_deletes: bool,
+    /// Whether a month older than the last one applied is taken.
+    pub allow_older: bool,
+    /// Whether stdout gets JSON.
+    pub json: bool,
+    /// Percentage of a kind that may be deleted before deletes are withheld.
+    pub delete_limit_percent: f64,
+    /// Bound of the bytes in flight.
+    pub memory: u64,
+    /// The filter of log lines.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    origins: BTreeMap<Key, Origin>,
+}
+
+impl Settings {
+    /// Where a setting came from.
+    pub fn origin(&self, key: Key) -> Origin {
+        self.origins.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// The folder of dumps, or what to say where none was named.
+    pub fn dumps_dir(&self) -> Result<&Path, Mistakes> {
+        needed(Key::Dumps, self.dumps.as_deref())
+    }
+
+    /// The folder of the state, or what to say where none was named.
+    pub fn state_dir(&self) -> Result<&Path, Mistakes> {
+        needed(Key::State, self.state.as_deref())
+    }
+
+    /// Whether a sink was named.
+    pub fn names_a_sink(&self) -> bool {
+        self.sqlite.is_some() || self.postgres.is_some() || self.feed.is_some()
+    }
+
+    /// The SQLite file: the one that was named, or the state folder's own where neither a sink nor `null` was.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let own = || self.state.as_ref().filter(|_| !self.null && !self.names_a_sink()).map(|state| state.join("discodiff.sqlite"));
+        self.sqlite.clone().or_else(own)
+    }
+
+    fn shown(&self, key: Key) -> Option<String> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        match key {
+            Key::Dumps => path(&self.dumps),
+            Key::State => path(&self.state),
+            Key::Sqlite => path(&self.sqlite),
+            Key::Postgres => self.postgres.as_ref().map(load::masked),
+            Key::PostgresPasswordFile => path(&self.postgres_password_file),
+            Key::Feed => path(&self.feed),
+            Key::Null => Some(self.null.to_string()),
+            Key::Workers => Some(self.workers.to_string()),
+            Key::AllowDeletes => Some(self.allow_deletes.to_string()),
+            Key::AllowOlder => Some(self.allow_older.to_string()),
+            Key::Json => Some(self.json.to_string()),
+            Key::DeleteLimitPercent => Some(self.delete_limit_percent.to_string()),
+            Key::Memory => Some(crate::telemetry::words::bytes(self.memory)),
+            Key::Log => Some(self.log.clone()),
+            Key::LogFormat => Some(format!("{:?}", self.log_format).to_lowercase()),
+        }
+    }
+}
+
+fn needed(key: Key, path: Option<&Path>) -> Result<&Path, Mistakes> {
+    path.ok_or_else(|| {
+        let mut mistakes = Mistakes::default();
+        mistakes.add_missing(key);
+        mistakes
+    })
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for key in Key::ALL {
+            if let Some(value) = self.shown(key) {
+                let origin = match self.origin(key) {
+                    Origin::Default => "default".to_owned(),
+                    origin => origin.place(key),
+                };
+                write!(f, "{separator}{key} = {value}  ({origin})")?;
+                separator = "\n";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settings {{ {} }}", self.to_string().replace('\n', ", "))
+    }
+}

@@ -1,0 +1,164 @@
+//! Layers to settings: a pure function, which sees neither the process's environment nor the disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::flags::Flags;
+use super::key::{self, Key};
+use super::mistake::{Mistakes, Origin};
+use super::value::{self, Raw};
+use super::{Secret, Settings};
+
+/// The settings from flags over environment over file over defaults, or everything that is wrong with them.
+///
+/// A wrong value is a mistake even where a stronger layer hides it: it would come to light in the one run that lacks the flag.
+pub fn resolve(
+    flags: &Flags,
+    environment: impl IntoIterator<Item = (String, String)>,
+    file: Option<(PathBuf, String)>,
+) -> Result<Settings, Mistakes> {
+    let mut resolver = Resolver::default();
+    if let Some((path, text)) = file {
+        resolver.read_file(&path, &text);
+    }
+    resolver.read_environment(environment);
+    for (key, raw) in &flags.given {
+        resolver.layers.push((*key, Origin::Flag, raw.clone()));
+    }
+    resolver.finish(&flags.needed)
+}
+
+#[derive(Default)]
+struct Resolver {
+    /// What was given, the weakest first.
+    layers: Vec<(Key, Origin, Raw)>,
+    origins: BTreeMap<Key, Origin>,
+    mistakes: Mistakes,
+}
+
+impl Resolver {
+    fn read_file(&mut self, path: &Path, text: &str) {
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                // Not the error's own Display: it quotes the line, which may hold a password.
+                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                return self.mistakes.add(format!("{}, line {line}", path.display()), format!("is no TOML: {}", error.message()));
+            }
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (name, value) in table {
+            match Key::from_name(&name) {
+                Some(key) => self.layers.push((key, Origin::File(path.to_owned()), Raw::Toml(value, folder.to_owned()))),
+                None => self.unknown(format!("{}: {name}", path.display()), key::meant(&name).map(|key| key.to_string())),
+            }
+        }
+    }
+
+    fn read_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+        let mut ours: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(key::PREFIX)).collect();
+        ours.sort();
+        for (name, value) in ours.into_iter().filter(|(name, _)| !key::is_exempt(name)) {
+            let short = name[key::PREFIX.len()..].to_ascii_lowercase();
+            match Key::from_name(&short).filter(|key| key.variable() == name) {
+                // Compose files and CI hand on a variable that is not set as an empty one.
+                Some(_) if value.is_empty() => {}
+                Some(key) => self.layers.push((key, Origin::Environment, Raw::Text(value.into()))),
+                None => self.unknown(name, key::meant(&short).map(Key::variable)),
+            }
+        }
+    }
+
+    fn unknown(&mut self, place: String, meant: Option<String>) {
+        let hint = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        self.mistakes.add(place, format!("no such setting{hint}"));
+    }
+
+    /// The strongest layer's value; the others are judged too.
+    fn take<T>(&mut self, key: Key, parse: fn(&Raw) -> Result<T, String>) -> Option<T> {
+        let mut taken = None;
+        for (_, origin, raw) in self.layers.iter().filter(|(of, _, _)| *of == key) {
+            match parse(raw) {
+                Ok(value) => {
+                    taken = Some(value);
+                    self.origins.insert(key, origin.clone());
+                }
+                Err(words) => self.mistakes.add(origin.place(key), words),
+            }
+        }
+        taken
+    }
+
+    fn finish(mut self, needed: &[Key]) -> Result<Settings, Mistakes> {
+        let mut settings = Settings {
+            dumps: self.take(Key::Dumps, value::path),
+            state: self.take(Key::State, value::path),
+            sqlite: self.take(Key::Sqlite, value::path),
+            postgres: self.take(Key::Postgres, value::postgres),
+            postgres_password_file: self.take(Key::PostgresPasswordFile, value::path),
+            feed: self.take(Key::Feed, value::path),
+            null: self.take(Key::Null, value::boolean).unwrap_or(false),
+            workers: self.take(Key::Workers, value::workers).unwrap_or(1),
+            allow_deletes: self.take(Key::AllowDeletes, value::boolean).unwrap_or(false),
+            allow_older: self.take(Key::AllowOlder, value::boolean).unwrap_or(false),
+            json: self.take(Key::Json, value::boolean).unwrap_or(false),
+            delete_limit_percent: self.take(Key::DeleteLimitPercent, value::percent).unwrap_or(DELETE_LIMIT_PERCENT),
+            memory: self.take(Key::Memory, value::memory).unwrap_or(MEMORY),
+            log: self.take(Key::Log, value::log_filter).unwrap_or_else(|| "info".into()),
+            log_format: self.take(Key::LogFormat, value::log_format).unwrap_or_default(),
+            origins: BTreeMap::new(),
+        };
+        self.settle_null(&mut settings);
+        self.check_password(&settings);
+        for key in needed.iter().filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
+            self.mistakes.add_missing(*key);
+        }
+        settings.origins = self.origins;
+        if self.mistakes.is_empty() { Ok(settings) } else { Err(self.mistakes) }
+    }
+
+    /// `null` and a named sink contradict each other: the stronger layer decides, within one layer it is a mistake.
+    fn settle_null(&mut self, settings: &mut Settings) {
+        if !settings.null {
+            return;
+        }
+        let null = self.origins.get(&Key::Null).cloned().unwrap_or_default();
+        for key in [Key::Sqlite, Key::Postgres, Key::Feed] {
+            match self.origins.get(&key).map(|sink| sink.cmp(&null)) {
+                Some(std::cmp::Ordering::Greater) => settings.null = false,
+                Some(std::cmp::Ordering::Equal) => {
+                    self.mistakes
+                        .add(null.place(Key::Null), format!("means no sink, yet {} names one; leave one of them out", null.place(key)));
+                }
+                _ => {}
+            }
+        }
+        if settings.null {
+            (settings.sqlite, settings.postgres, settings.postgres_password_file, settings.feed) = (None, None, None, None);
+        }
+    }
+
+    fn check_password(&mut self, settings: &Settings) {
+        let Some(origin) = self.origins.get(&Key::PostgresPasswordFile).filter(|_| settings.postgres_password_file.is_some()) else {
+            return;
+        };
+        let url = settings.postgres.as_ref().map(Secret::reveal).and_then(|url| url.parse::<tokio_postgres::Config>().ok());
+        let words = match url {
+            None if self.layers.iter().any(|(key, _, _)| *key == Key::Postgres) => return,
+            None => format!("is of no use without {}", origin.place(Key::Postgres)),
+            Some(url) if url.get_password().is_some() => {
+                let postgres = self.origins.get(&Key::Postgres).unwrap_or(origin).place(Key::Postgres);
+                format!("there is a password in {postgres} too; leave one of them out")
+            }
+            Some(_) => return,
+        };
+        self.mistakes.add(origin.place(Key::PostgresPasswordFile), words);
+    }
+}
+
+/// A month deletes a few hundredths of a percent of a kind; a tenth of a file lost is far beyond one percent.
+const DELETE_LIMIT_PERCENT: f64 = 1.0;
+
+/// Some hundred thousand changes: enough to keep sinks busy while blocks are closed, small beside the state itself.
+const MEMORY: u64 = 256 << 20;

@@ -1,0 +1,157 @@
+//! What is promised about settings, tried on the pure function.
+
+use super::*;
+
+fn flags(given: &[(Key, &str)]) -> Flags {
+    let mut flags = Flags::default();
+    given.iter().for_each(|(key, value)| flags.give(*key, Some(value)));
+    flags
+}
+
+fn environment(given: &[(&str, &str)]) -> Vec<(String, String)> {
+    given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn file(text: &str) -> Option<(PathBuf, String)> {
+    Some((PathBuf::from("/etc/discodiff.toml"), text.to_owned()))
+}
+
+fn mistakes(result: Result<Settings, Mistakes>) -> String {
+    result.expect_err("there are mistakes").to_string()
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let settings = resolve(&Flags::default(), [], None).expect("defaults");
+    assert_eq!((settings.workers, settings.memory, settings.delete_limit_percent), (1, 256 << 20, 1.0));
+    assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
+    assert!(!settings.null && !settings.json && !settings.allow_deletes && !settings.allow_older && settings.state.is_none());
+    assert_eq!(settings.origin(Key::Workers), Origin::Default);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let text = "workers = 2\nmemory = \"64MiB\"\nlog = \"warn\"\ndelete_limit_percent = 5\n";
+    let variables = environment(&[("DISCODIFF_WORKERS", "3"), ("DISCODIFF_MEMORY", "1GiB"), ("PATH", "/bin")]);
+    let settings = resolve(&flags(&[(Key::Workers, "4")]), variables, file(text)).expect("settings");
+    assert_eq!((settings.workers, settings.memory, settings.log.as_str()), (4, 1 << 30, "warn"));
+    assert_eq!(settings.delete_limit_percent, 5.0);
+    assert_eq!(settings.origin(Key::Workers), Origin::Flag);
+    assert_eq!(settings.origin(Key::Memory), Origin::Environment);
+    assert_eq!(settings.origin(Key::Log), Origin::File("/etc/discodiff.toml".into()));
+}
+
+#[test]
+fn a_flag_can_take_back_what_the_file_allows() {
+    let settings = resolve(&flags(&[(Key::AllowDeletes, "false")]), [], file("allow_deletes = true")).expect("settings");
+    assert!(!settings.allow_deletes);
+}
+
+#[test]
+fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right() {
+    let text = "wrokers = 4\nmemory = 5\njson = \"yes\"\n[postgres]\nhost = 1\n";
+    let variables = environment(&[("DISCODIFF_MEMROY", "1GiB"), ("DISCODIFF_LOG_FORMAT", "xml"), ("DISCODIFF_NEO4J", "x")]);
+    let said = mistakes(resolve(&flags(&[(Key::Workers, "0")]).needing(&[Key::State]), variables, file(text)));
+    for expected in [
+        "9 mistakes in the settings:\n  - ",
+        "- /etc/discodiff.toml: wrokers: no such setting; did you mean workers?",
+        "- /etc/discodiff.toml: memory: \"5\" is wrong; right is a size of at least 64MiB",
+        "- /etc/discodiff.toml: json: a value of type string is wrong; right is true or false",
+        "- /etc/discodiff.toml: postgres: a value of type table is wrong; right is a URL",
+        "- DISCODIFF_MEMROY: no such setting; did you mean DISCODIFF_MEMORY?",
+        "- DISCODIFF_LOG_FORMAT: \"xml\" is wrong; right is \"text\" or \"json\"",
+        "- DISCODIFF_NEO4J: no such setting\n",
+        "- --workers: \"0\" is wrong; right is a whole number from 1 to 64",
+        "- --state: is needed: the folder where discodiff keeps",
+    ] {
+        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_a_mistake_even_where_a_flag_hides_it() {
+    let said = mistakes(resolve(&flags(&[(Key::Workers, "2")]), environment(&[("DISCODIFF_WORKERS", "many")]), None));
+    assert!(said.contains("DISCODIFF_WORKERS: \"many\""), "{said}");
+}
+
+#[test]
+fn the_tests_own_variables_and_empty_ones_are_let_be() {
+    let variables = [("DISCODIFF_REAL_DUMPS", "x"), ("DISCODIFF_TEST_POSTGRES", "x"), ("DISCODIFF_CONFIG", "x"), ("DISCODIFF_WORKERS", "")];
+    let settings = resolve(&Flags::default(), environment(&variables), None).expect("settings");
+    assert_eq!(settings.workers, 1);
+}
+
+#[test]
+fn a_variable_in_small_letters_is_no_setting() {
+    let said = mistakes(resolve(&Flags::default(), environment(&[("DISCODIFF_workers", "2")]), None));
+    assert!(said.contains("did you mean DISCODIFF_WORKERS?"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named_with_its_line_and_not_quoted() {
+    let said = mistakes(resolve(&flags(&[(Key::Workers, "x")]), [], file("workers = 1\npostgres = \"postgresql://u:hunter2@h/db\n")));
+    assert!(said.contains("/etc/discodiff.toml, line 2: is no TOML"), "{said}");
+    assert!(said.contains("--workers"), "the other mistakes are listed too: {said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn what_is_needed_may_come_from_anywhere() {
+    let need = || Flags::default().needing(&[Key::State]);
+    assert!(resolve(&need(), [], file("state = \"state\"")).is_ok());
+    assert!(resolve(&need(), environment(&[("DISCODIFF_STATE", "state")]), None).is_ok());
+    let said = mistakes(resolve(&need(), [], None));
+    assert!(said.contains("--state: is needed") && said.contains("DISCODIFF_STATE"), "{said}");
+}
+
+#[test]
+fn no_password_is_ever_shown() {
+    let url = "postgresql://me:hunter2@db:5432/discogs";
+    let settings = resolve(&flags(&[(Key::Postgres, url)]), [], None).expect("settings");
+    let shown = format!("{settings}\n{settings:?}\n{:?}\n{}", settings.postgres, Secret::new("hunter2"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("postgres = postgresql://me:***@db:5432/discogs  (--postgres)"), "{shown}");
+    let config = settings.postgres_config().expect("no file to read").expect("a configuration");
+    assert_eq!(config.get_password(), Some("hunter2".as_bytes()));
+}
+
+#[test]
+fn the_password_is_read_from_its_file_without_the_line_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("password");
+    std::fs::write(&path, "hunter2\n").expect("written");
+    let given = |path: &Path| flags(&[(Key::Postgres, "postgresql://me@db/discogs"), (Key::PostgresPasswordFile, &path.to_string_lossy())]);
+    let settings = resolve(&given(&path), [], None).expect("settings");
+    let config = settings.postgres_config().expect("read").expect("a configuration");
+    assert_eq!(config.get_password(), Some("hunter2".as_bytes()));
+    assert!(!format!("{settings:?} {config:?}").contains("hunter2"));
+
+    let settings = resolve(&given(&folder.path().join("none")), [], None).expect("resolving reads no file");
+    assert!(settings.postgres_config().expect_err("not there").to_string().contains("--postgres-password-file"));
+}
+
+#[test]
+fn two_passwords_or_one_without_a_server_are_refused() {
+    let both = [(Key::Postgres, "postgresql://me:hunter2@db/discogs"), (Key::PostgresPasswordFile, "p")];
+    let said = mistakes(resolve(&flags(&both), [], None));
+    assert!(said.contains("password in --postgres too") && !said.contains("hunter2"), "{said}");
+    assert!(mistakes(resolve(&flags(&both[1..]), [], None)).contains("of no use without --postgres"));
+}
+
+#[test]
+fn null_in_a_stronger_layer_drops_the_sinks_and_in_the_same_layer_is_refused() {
+    let settings = resolve(&flags(&[(Key::Null, "true")]), [], file("sqlite = \"a\"\nstate = \"s\"")).expect("settings");
+    assert!(settings.null && settings.sqlite_file().is_none());
+    let settings = resolve(&flags(&[(Key::Sqlite, "a")]), [], file("null = true")).expect("settings");
+    assert!(!settings.null && settings.sqlite_file() == Some("a".into()));
+    let said = mistakes(resolve(&flags(&[(Key::Null, "true"), (Key::Feed, "f")]), [], None));
+    assert!(said.contains("--null: means no sink, yet --feed names one"), "{said}");
+}
+
+#[test]
+fn without_a_sink_the_states_own_sqlite_file_is_used() {
+    let sqlite = |given: &[(Key, &str)]| resolve(&flags(given), [], None).expect("settings").sqlite_file();
+    assert_eq!(sqlite(&[(Key::State, "s")]), Some("s/discodiff.sqlite".into()));
+    assert_eq!(sqlite(&[(Key::State, "s"), (Key::Feed, "f")]), None);
+    assert_eq!(sqlite(&[(Key::State, "s"), (Key::Null, "true")]), None);
+}

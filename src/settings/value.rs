@@ -1,0 +1,195 @@
+//! What one value must look like. Each function gives the value, or words that say what is wrong and what would be right.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Value;
+
+use super::Secret;
+
+/// A value as it was written.
+#[derive(Clone, Debug)]
+pub(super) enum Raw {
+    /// On the command line or in the environment.
+    Text(OsString),
+    /// In the settings file, which stands in this folder.
+    Toml(Value, PathBuf),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// More workers than this never helped: there are 64 shards, so the 65th would own nothing.
+const MAX_WORKERS: i64 = 64;
+
+/// Below it, one large record at each worker would already fill what may be in flight.
+const MIN_MEMORY: u64 = 64 << 20;
+
+const WORKERS: &str = "a whole number from 1 to 64";
+const PERCENT: &str = "a number from 0 to 100, such as 1.0";
+const MEMORY: &str = "a size of at least 64MiB, such as \"256MiB\" or \"1GiB\"";
+const FORMAT: &str = "\"text\" or \"json\"";
+const FILTER: &str = "a filter such as \"info\" or \"warn,discodiff=debug\"";
+const POSTGRES: &str = "a URL such as postgresql://user@host:5432/database";
+
+fn wrong<T>(given: impl Display, right: &str) -> Result<T, String> {
+    Err(format!("{given} is wrong; right is {right}"))
+}
+
+impl Raw {
+    fn text(&self, right: &str) -> Result<String, String> {
+        match self {
+            Raw::Text(text) => match text.to_str() {
+                Some(text) => Ok(text.trim().to_owned()),
+                None => wrong("a text that is not UTF-8", right),
+            },
+            Raw::Toml(Value::String(text), _) => Ok(text.trim().to_owned()),
+            Raw::Toml(other, _) => wrong(format_args!("a value of type {}", other.type_str()), right),
+        }
+    }
+}
+
+/// A path that is not empty; one from the settings file is taken from the file's folder.
+pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
+    const RIGHT: &str = "a path in quotes, not empty";
+    let given = match raw {
+        Raw::Text(text) => PathBuf::from(text),
+        Raw::Toml(Value::String(text), folder) if !text.is_empty() => folder.join(text),
+        Raw::Toml(Value::String(_), _) => PathBuf::new(),
+        Raw::Toml(other, _) => return wrong(format_args!("a value of type {}", other.type_str()), RIGHT),
+    };
+    if given == Path::new("") { wrong("nothing", RIGHT) } else { Ok(given) }
+}
+
+pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {
+    match raw {
+        Raw::Toml(Value::Boolean(value), _) => Ok(*value),
+        Raw::Toml(other, _) => wrong(format_args!("a value of type {}", other.type_str()), "true or false, without quotes"),
+        Raw::Text(_) => match raw.text("true or false")?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" => Ok(true),
+            "false" | "no" | "0" => Ok(false),
+            other => wrong(format_args!("\"{other}\""), "true or false"),
+        },
+    }
+}
+
+pub(super) fn workers(raw: &Raw) -> Result<usize, String> {
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        _ => raw.text(WORKERS)?,
+    };
+    match given.parse::<i64>() {
+        Ok(number) if (1..=MAX_WORKERS).contains(&number) => usize::try_from(number).or_else(|_| wrong(&given, WORKERS)),
+        _ => wrong(format_args!("\"{given}\""), WORKERS),
+    }
+}
+
+pub(super) fn percent(raw: &Raw) -> Result<f64, String> {
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        Raw::Toml(Value::Float(number), _) => number.to_string(),
+        _ => raw.text(PERCENT)?,
+    };
+    match given.trim_end_matches('%').trim_end().parse::<f64>() {
+        Ok(number) if (0.0..=100.0).contains(&number) => Ok(number),
+        _ => wrong(format_args!("\"{given}\""), PERCENT),
+    }
+}
+
+pub(super) fn memory(raw: &Raw) -> Result<u64, String> {
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        _ => raw.text(MEMORY)?,
+    };
+    match given.parse::<bytesize::ByteSize>() {
+        Ok(size) if size.as_u64() >= MIN_MEMORY => Ok(size.as_u64()),
+        _ => wrong(format_args!("\"{given}\""), MEMORY),
+    }
+}
+
+pub(super) fn log_filter(raw: &Raw) -> Result<String, String> {
+    let given = raw.text(FILTER)?;
+    match tracing_subscriber::EnvFilter::builder().parse(&given) {
+        Ok(_) if !given.is_empty() => Ok(given),
+        _ => wrong(format_args!("\"{given}\""), FILTER),
+    }
+}
+
+pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, String> {
+    match raw.text(FORMAT)?.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => wrong(format_args!("\"{other}\""), FORMAT),
+    }
+}
+
+/// A URL or a key-value connection string. Neither it nor the parser's words are repeated: both may hold the password.
+pub(super) fn postgres(raw: &Raw) -> Result<Secret, String> {
+    let given = raw.text(POSTGRES)?;
+    match given.parse::<tokio_postgres::Config>() {
+        Ok(config) if !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty() => Ok(Secret::new(given)),
+        Ok(_) => wrong("a value without a host", POSTGRES),
+        Err(_) => wrong("a value that is no URL (special characters in a password are written as %40 and so on)", POSTGRES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Raw {
+        Raw::Text(text.into())
+    }
+
+    #[test]
+    fn memory_is_read_in_the_units_that_people_write() {
+        for (given, bytes) in
+            [("256MiB", 256 << 20), ("1GiB", 1 << 30), ("1.5 GiB", 3 << 29), ("100 MB", 100_000_000), ("67108864", 64 << 20)]
+        {
+            assert_eq!(memory(&text(given)), Ok(bytes), "{given}");
+        }
+        assert_eq!(memory(&Raw::Toml(Value::Integer(1 << 30), PathBuf::new())), Ok(1 << 30));
+        for given in ["", "much", "63MiB", "-1GiB", "256 apples", "NaN"] {
+            assert!(memory(&text(given)).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_lies_between_0_and_100() {
+        assert_eq!(percent(&text("2.5")), Ok(2.5));
+        assert_eq!(percent(&text("1 %")), Ok(1.0));
+        assert_eq!(percent(&Raw::Toml(Value::Integer(100), PathBuf::new())), Ok(100.0));
+        for given in ["", "-1", "100.1", "NaN", "inf", "all"] {
+            assert!(percent(&text(given)).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_path_in_the_file_starts_at_the_file() {
+        let raw = |path: &str| Raw::Toml(Value::String(path.into()), PathBuf::from("/etc/discodiff"));
+        assert_eq!(path(&raw("state")), Ok(PathBuf::from("/etc/discodiff/state")));
+        assert_eq!(path(&raw("/srv/state")), Ok(PathBuf::from("/srv/state")));
+        assert!(path(&raw("")).is_err());
+        assert!(path(&text("")).is_err());
+    }
+
+    #[test]
+    fn a_connection_string_is_never_repeated_in_what_is_said_about_it() {
+        for given in ["postgresql://u:hunter2@h:port/db", "hunter2", "postgresql://u:hunter2@/db?nonsense=hunter2", "password=hunter2"] {
+            let words = postgres(&text(given)).expect_err(given);
+            assert!(!words.contains("hunter2"), "{words}");
+        }
+        assert!(postgres(&text("postgresql://u:p@h/db")).is_ok());
+        assert!(postgres(&text("host=/run/postgresql user=u dbname=db")).is_ok());
+    }
+}
