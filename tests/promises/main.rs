@@ -1,3 +1,4 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
+mod command_line;
 mod oracle;
