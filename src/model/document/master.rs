@@ -1,0 +1,54 @@
+//! Masters.
+
+use super::{Credit, Document, Image, Projection, Text, Unmapped, Video, object};
+use crate::model::Kind;
+
+object! {
+    /// What several releases have in common.
+    Master<'a> {
+        /// Its id.
+        id: Option<Text<'a>>,
+        /// Its title.
+        title: Option<Text<'a>>,
+        /// Year of the first release; absent when the dump says 0.
+        year: Option<u32>,
+        /// Id of the release that stands for it.
+        main_release: Option<Text<'a>>,
+        /// Whose it is.
+        artists: Vec<Credit<'a>>,
+        /// Genres.
+        genres: Vec<Text<'a>>,
+        /// Styles.
+        styles: Vec<Text<'a>>,
+        /// Notes.
+        notes: Option<Text<'a>>,
+        /// How far the record was checked.
+        data_quality: Option<Text<'a>>,
+        /// Videos.
+        videos: Vec<Video<'a>>,
+        /// Images.
+        images: Vec<Image<'a>>,
+        /// Everything else.
+        unmapped: Unmapped<'a>,
+    }
+}
+
+impl<'a> Document<'a> for Master<'a> {
+    const KIND: Kind = Kind::Master;
+
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    fn project(&self, out: &mut Projection<'_>) {
+        out.text(&self.id).text(&self.title).number(self.year);
+        out.list(&self.artists, |out, credit| {
+            out.text(&credit.id);
+        });
+        out.texts(&self.genres).texts(&self.styles);
+    }
+
+    fn unmapped(&mut self) -> &mut Unmapped<'a> {
+        &mut self.unmapped
+    }
+}
