@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesEnd, Event};
 
 use super::text::{Gathered, Mended, text};
 use crate::model::document::{Absent, Generic, Sorted, Text, Unmapped};
@@ -63,12 +63,11 @@ impl<'a> Cursor<'a> {
     /// The record's start tag, which must have this name.
     pub fn root(&mut self, name: &str) -> Result<Tag<'a>, Malformed> {
         let at = self.position();
-        let (found, empty) = match self.event()? {
-            Event::Start(_) => (self.tag(at, false), false),
-            Event::Empty(_) => (self.tag(at, true), true),
+        let found = match self.event()? {
+            Event::Start(_) => self.tag(at, false),
+            Event::Empty(_) => self.tag(at, true),
             _ => return Err(format!("it does not begin with <{name}>")),
         };
-        debug_assert_eq!(found.empty, empty);
         if found.name == name { Ok(found) } else { Err(format!("it does not begin with <{name}>, but with <{}>", found.name)) }
     }
 
@@ -133,7 +132,9 @@ impl<'a> Cursor<'a> {
                 Event::Empty(_) => each(self, self.tag(at, true))?,
                 Event::End(_) => break,
                 Event::Text(blank) if blank.trim_ascii().is_empty() && stray.is_none() => {}
-                Event::Text(_) | Event::GeneralRef(_) => stray.get_or_insert_default().push(&self.source[at..self.position()], &mut self.mended),
+                Event::Text(_) | Event::GeneralRef(_) => {
+                    stray.get_or_insert_default().push(&self.source[at..self.position()], &mut self.mended)
+                }
                 Event::CData(data) => stray.get_or_insert_default().push_verbatim(&data, &mut self.mended),
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::Decl(_) | Event::DocType(_) => return Err(format!("a declaration inside <{}> at byte {at}", parent.name)),
@@ -211,11 +212,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn each_attribute(
-        &mut self,
-        tag: &Tag<'a>,
-        mut each: impl FnMut(&mut Self, &'a str, Option<Text<'a>>),
-    ) -> Result<(), Malformed> {
+    fn each_attribute(&mut self, tag: &Tag<'a>, mut each: impl FnMut(&mut Self, &'a str, Option<Text<'a>>)) -> Result<(), Malformed> {
         self.seen.clear();
         let mut rest = tag.attributes.trim_ascii_start();
         let wrong = || format!("malformed attributes of <{}> at byte {}", tag.name, tag.at);
@@ -261,9 +258,9 @@ impl<'a> Cursor<'a> {
         })?;
         let mut gathered = Gathered::default();
         self.enter(tag)?;
-        while !tag.empty {
+        loop {
             let at = self.position();
-            let child = match self.event()? {
+            let child = match if tag.empty { Event::End(BytesEnd::new("")) } else { self.event()? } {
                 Event::Start(_) => self.tag(at, false),
                 Event::Empty(_) => self.tag(at, true),
                 Event::End(_) => break,
