@@ -1,15 +1,15 @@
 //! Pulls a record apart: what the readers of the four kinds are written in.
 //!
-//! quick-xml finds the tags; texts are taken from the record between them as they stand, so that a text with references is read in one go.
-//! Nothing is lost: what a reader does not ask for goes to `unmapped`.
+//! Texts are taken from between their tags as they stand, so that one with references is read in one go. Nothing is lost: what a reader does not
+//! ask for goes to `unmapped`.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
-use quick_xml::Reader;
-use quick_xml::events::Event;
 
 use super::text::{Gathered, Mended, text};
+pub use super::token::Tag;
+use super::token::{Token, Tokens};
 use crate::model::document::{Absent, Generic, Sorted, Text, Unmapped};
 
 /// Why a record is malformed, in words.
@@ -19,20 +19,9 @@ pub type Malformed = String;
 /// (serde_json reads 128 levels, two for each of these).
 const DEEPEST: usize = 48;
 
-/// A start tag.
-#[derive(Clone, Copy, Debug)]
-pub struct Tag<'a> {
-    /// The element's name.
-    pub name: &'a str,
-    attributes: &'a str,
-    at: usize,
-    empty: bool,
-}
-
 /// Reads one record from its first byte to its last.
 pub struct Cursor<'a> {
-    source: &'a str,
-    reader: Reader<&'a [u8]>,
+    tokens: Tokens<'a>,
     path: Vec<&'a str>,
     seen: Vec<&'a str>,
     /// What the readers did not ask for.
@@ -46,12 +35,8 @@ pub struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Begins to read a record.
     pub fn new(source: &'a str) -> Self {
-        let mut reader = Reader::from_str(source);
-        // References are not resolved by the reader, so it need not mind what an ampersand begins.
-        reader.config_mut().allow_dangling_amp = true;
         Cursor {
-            source,
-            reader,
+            tokens: Tokens::new(source),
             path: Vec::with_capacity(8),
             seen: Vec::new(),
             unmapped: Unmapped::default(),
@@ -62,45 +47,37 @@ impl<'a> Cursor<'a> {
 
     /// The record's start tag, which must have this name.
     pub fn root(&mut self, name: &str) -> Result<Tag<'a>, Malformed> {
-        let at = self.position();
-        let (found, empty) = match self.event()? {
-            Event::Start(_) => (self.tag(at, false), false),
-            Event::Empty(_) => (self.tag(at, true), true),
-            _ => return Err(format!("it does not begin with <{name}>")),
-        };
-        debug_assert_eq!(found.empty, empty);
+        let Token::Start(found) = self.token()? else { return Err(format!("it does not begin with <{name}>")) };
         if found.name == name { Ok(found) } else { Err(format!("it does not begin with <{name}>, but with <{}>", found.name)) }
     }
 
     /// Makes sure that nothing but white space and comments follows the record.
     pub fn finish(&mut self) -> Result<(), Malformed> {
         loop {
-            let at = self.position();
-            match self.event()? {
-                Event::Eof => return Ok(()),
-                Event::Comment(_) | Event::PI(_) => {}
-                Event::Text(blank) if blank.trim_ascii().is_empty() => {}
+            let at = self.tokens.position();
+            match self.token()? {
+                Token::Eof => return Ok(()),
+                Token::Nothing => {}
+                Token::Text(blank) if blank.trim_ascii().is_empty() => {}
                 _ => return Err(format!("something follows its end tag at byte {at}")),
             }
         }
     }
 
     #[inline]
-    fn position(&self) -> usize {
-        self.reader.buffer_position() as usize
+    fn token(&mut self) -> Result<Token<'a>, Malformed> {
+        let at = self.tokens.position();
+        self.tokens.next().map_err(|what| malformed(at, what))
     }
 
+    /// Makes sure that the end tag that was just read is this element's.
     #[inline]
-    fn event(&mut self) -> Result<Event<'a>, Malformed> {
-        self.reader.read_event().map_err(|error| format!("malformed XML at byte {}: {error}", self.reader.error_position()))
-    }
-
-    /// The tag that was just read and began at `at`.
-    #[inline]
-    fn tag(&self, at: usize, empty: bool) -> Tag<'a> {
-        let inside = &self.source[at + 1..self.position() - 1 - usize::from(empty)];
-        let end = inside.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).unwrap_or(inside.len());
-        Tag { name: &inside[..end], attributes: &inside[end..], at, empty }
+    fn close(&self, tag: &Tag<'a>, name: &str) -> Result<(), Malformed> {
+        if name == tag.name {
+            return Ok(());
+        }
+        let at = self.tokens.position() - name.len() - 3;
+        Err(malformed(at, &format!("</{name}> where </{}> is due", tag.name)))
     }
 
     fn cut_short(&self, tag: &Tag<'a>) -> Malformed {
@@ -127,17 +104,14 @@ impl<'a> Cursor<'a> {
         self.enter(parent)?;
         let mut stray: Option<Gathered> = None;
         loop {
-            let at = self.position();
-            match self.event()? {
-                Event::Start(_) => each(self, self.tag(at, false))?,
-                Event::Empty(_) => each(self, self.tag(at, true))?,
-                Event::End(_) => break,
-                Event::Text(blank) if blank.trim_ascii().is_empty() && stray.is_none() => {}
-                Event::Text(_) | Event::GeneralRef(_) => stray.get_or_insert_default().push(&self.source[at..self.position()], &mut self.mended),
-                Event::CData(data) => stray.get_or_insert_default().push_verbatim(&data, &mut self.mended),
-                Event::Comment(_) | Event::PI(_) => {}
-                Event::Decl(_) | Event::DocType(_) => return Err(format!("a declaration inside <{}> at byte {at}", parent.name)),
-                Event::Eof => return Err(self.cut_short(parent)),
+            match self.token()? {
+                Token::Start(tag) => each(self, tag)?,
+                Token::End(name) => break self.close(parent, name)?,
+                Token::Text(blank) if stray.is_none() && blank.trim_ascii().is_empty() => {}
+                Token::Text(text) => stray.get_or_insert_default().push(text, &mut self.mended),
+                Token::Verbatim(text) => stray.get_or_insert_default().push_verbatim(text, &mut self.mended),
+                Token::Nothing => {}
+                Token::Eof => return Err(self.cut_short(parent)),
             }
         }
         if let Some(text) = stray.and_then(Gathered::finish) {
@@ -161,37 +135,19 @@ impl<'a> Cursor<'a> {
         if tag.empty {
             return Ok(None);
         }
-        let start = self.position();
-        loop {
-            let at = self.position();
-            match self.event()? {
-                Event::Text(_) | Event::GeneralRef(_) => {}
-                Event::End(_) => return Ok(text(&self.source[start..at], &mut self.mended)),
-                event => return self.mixed(tag, start, at, event),
-            }
+        match self.tokens.text_to_end(tag.name) {
+            Some(raw) => Ok(text(raw, &mut self.mended)),
+            None => self.mixed(tag),
         }
     }
 
-    /// Goes on with [`Cursor::content`] where `event` shows that there is more than text.
+    /// [`Cursor::content`] where there is more than text.
     #[cold]
-    fn mixed(&mut self, tag: &Tag<'a>, start: usize, at: usize, event: Event<'a>) -> Result<Option<Text<'a>>, Malformed> {
+    fn mixed(&mut self, tag: &Tag<'a>) -> Result<Option<Text<'a>>, Malformed> {
         self.enter(tag)?;
         let mut gathered = Gathered::default();
-        gathered.push(&self.source[start..at], &mut self.mended);
-        let (mut at, mut event) = (at, event);
-        loop {
-            match event {
-                Event::Start(_) => self.unknown(&self.tag(at, false))?,
-                Event::Empty(_) => self.unknown(&self.tag(at, true))?,
-                Event::End(_) => break,
-                Event::Text(_) | Event::GeneralRef(_) => gathered.push(&self.source[at..self.position()], &mut self.mended),
-                Event::CData(data) => gathered.push_verbatim(&data, &mut self.mended),
-                Event::Comment(_) | Event::PI(_) => {}
-                Event::Decl(_) | Event::DocType(_) => return Err(format!("a declaration inside <{}> at byte {at}", tag.name)),
-                Event::Eof => return Err(self.cut_short(tag)),
-            }
-            at = self.position();
-            event = self.event()?;
+        while let Some(child) = self.child(tag, &mut gathered)? {
+            self.unknown(&child)?;
         }
         self.path.pop();
         Ok(gathered.finish().map(Cow::Owned))
@@ -211,11 +167,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn each_attribute(
-        &mut self,
-        tag: &Tag<'a>,
-        mut each: impl FnMut(&mut Self, &'a str, Option<Text<'a>>),
-    ) -> Result<(), Malformed> {
+    fn each_attribute(&mut self, tag: &Tag<'a>, mut each: impl FnMut(&mut Self, &'a str, Option<Text<'a>>)) -> Result<(), Malformed> {
         self.seen.clear();
         let mut rest = tag.attributes.trim_ascii_start();
         let wrong = || format!("malformed attributes of <{}> at byte {}", tag.name, tag.at);
@@ -251,7 +203,7 @@ impl<'a> Cursor<'a> {
 
     fn generic(&mut self, tag: &Tag<'a>) -> Result<Option<Generic<'a>>, Malformed> {
         if !is_name(tag.name) {
-            return Err(format!("malformed XML at byte {}: not a tag", tag.at));
+            return Err(malformed(tag.at, "not a tag"));
         }
         let mut object = Sorted::default();
         self.each_attribute(tag, |_, name, value| {
@@ -261,24 +213,7 @@ impl<'a> Cursor<'a> {
         })?;
         let mut gathered = Gathered::default();
         self.enter(tag)?;
-        while !tag.empty {
-            let at = self.position();
-            let child = match self.event()? {
-                Event::Start(_) => self.tag(at, false),
-                Event::Empty(_) => self.tag(at, true),
-                Event::End(_) => break,
-                Event::Text(_) | Event::GeneralRef(_) => {
-                    gathered.push(&self.source[at..self.position()], &mut self.mended);
-                    continue;
-                }
-                Event::CData(data) => {
-                    gathered.push_verbatim(&data, &mut self.mended);
-                    continue;
-                }
-                Event::Comment(_) | Event::PI(_) => continue,
-                Event::Decl(_) | Event::DocType(_) => return Err(format!("a declaration inside <{}> at byte {at}", tag.name)),
-                Event::Eof => return Err(self.cut_short(tag)),
-            };
+        while let Some(child) = self.child(tag, &mut gathered)? {
             if let Some(value) = self.generic(&child)?
                 && let Generic::List(list) = object.0.entry(Cow::Borrowed(child.name)).or_insert_with(|| Generic::List(Vec::new()))
             {
@@ -294,6 +229,23 @@ impl<'a> Cursor<'a> {
             object.0.insert(Cow::Borrowed("#text"), text);
         }
         Ok(Some(Generic::Object(object)))
+    }
+
+    /// The next child of an element whose text is gathered.
+    fn child(&mut self, tag: &Tag<'a>, gathered: &mut Gathered) -> Result<Option<Tag<'a>>, Malformed> {
+        if tag.empty {
+            return Ok(None);
+        }
+        loop {
+            match self.token()? {
+                Token::Start(child) => return Ok(Some(child)),
+                Token::End(name) => return self.close(tag, name).map(|()| None),
+                Token::Text(text) => gathered.push(text, &mut self.mended),
+                Token::Verbatim(text) => gathered.push_verbatim(text, &mut self.mended),
+                Token::Nothing => {}
+                Token::Eof => return Err(self.cut_short(tag)),
+            }
+        }
     }
 
     /// Keeps a value that a reader read and has no field for; `what` is `name`, `name@attribute` or `#text`, beneath where the cursor is.
@@ -324,6 +276,10 @@ impl<'a> Cursor<'a> {
         }
         self.drift.push(path);
     }
+}
+
+fn malformed(at: usize, what: &str) -> Malformed {
+    format!("malformed XML at byte {at}: {what}")
 }
 
 /// Whether it can be the name of an element or attribute. A broken tag would else go for one with an odd name.

@@ -10,6 +10,7 @@ mod master;
 mod release;
 mod split;
 pub mod text;
+mod token;
 
 #[cfg(test)]
 mod tests;

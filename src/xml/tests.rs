@@ -51,21 +51,31 @@ fn members_are_pairs_and_nothing_of_them_is_lost() {
     assert_eq!(members(r#"<id>1</id><name id="1">A</name><id>2</id><name id="2">B</name>"#), json!([one, two]));
     assert_eq!(members(r#"<name id="1">A</name><name id="2">B</name>"#), json!([one, two]));
     assert_eq!(members("<id>1</id><name>A</name><id>2</id><name>B</name>"), json!([one, two]));
-    assert_eq!(members(r#"<id>3</id><name id="1">A</name><id>4</id><id>2</id><name>B</name><id>5</id>"#), json!([{"id": "3"}, one, {"id": "4"}, two, {"id": "5"}]));
+    assert_eq!(
+        members(r#"<id>3</id><name id="1">A</name><id>4</id><id>2</id><name>B</name><id>5</id>"#),
+        json!([{"id": "3"}, one, {"id": "4"}, two, {"id": "5"}])
+    );
     assert_eq!(members(r#"<id>0</id><name id="0">A</name><name/>"#), json!([{"name": "A"}]));
 }
 
 #[test]
 fn empty_elements_change_no_digest() {
     let full = made(Kind::Label, "<label><id>1</id><name>A</name></label>");
-    let empty = made(Kind::Label, r#"<label><id>1</id><images/><name>A</name><profile> </profile><parentLabel id="0"/><sublabels><label/><label></label></sublabels><urls><url/></urls></label>"#);
+    let empty = made(
+        Kind::Label,
+        r#"<label><id>1</id><images/><name>A</name><profile> </profile><parentLabel id="0"/><sublabels><label/><label></label></sublabels><urls><url/></urls></label>"#,
+    );
     assert_eq!((full.json, full.hash, full.graph), (empty.json, empty.hash, empty.graph));
 }
 
 #[test]
 fn a_label_keeps_its_family() {
-    let xml = r#"<label><id>1</id><parentLabel id="2">P</parentLabel><sublabels><label id="3">S</label><label id="4"/></sublabels></label>"#;
-    assert_eq!(document(Kind::Label, xml), json!({"id": "1", "parentLabel": {"id": "2", "name": "P"}, "sublabels": [{"id": "3", "name": "S"}, {"id": "4"}]}));
+    let xml =
+        r#"<label><id>1</id><parentLabel id="2">P</parentLabel><sublabels><label id="3">S</label><label id="4"/></sublabels></label>"#;
+    assert_eq!(
+        document(Kind::Label, xml),
+        json!({"id": "1", "parentLabel": {"id": "2", "name": "P"}, "sublabels": [{"id": "3", "name": "S"}, {"id": "4"}]})
+    );
 }
 
 #[test]
@@ -79,11 +89,17 @@ fn a_master_s_year_is_a_number_or_absent() {
 
 #[test]
 fn master_id_0_is_no_master() {
-    assert_eq!(release(r#"<master_id is_main_release="true">12</master_id>"#), json!({"id": "1", "master_id": "12", "master_is_main_release": true}));
+    assert_eq!(
+        release(r#"<master_id is_main_release="true">12</master_id>"#),
+        json!({"id": "1", "master_id": "12", "master_is_main_release": true})
+    );
     assert_eq!(release(r#"<master_id is_main_release="false">0</master_id>"#), json!({"id": "1"}));
     assert_eq!(release(r#"<master_id is_main_release="false"/>"#), json!({"id": "1"}));
     let odd = release(r#"<master_id is_main_release="maybe">x</master_id><master_id is_main_release="true">5</master_id>"#);
-    assert_eq!(odd, json!({"id": "1", "master_id": "5", "master_is_main_release": true, "unmapped": {"master_id": ["x"], "master_id@is_main_release": ["maybe"]}}));
+    assert_eq!(
+        odd,
+        json!({"id": "1", "master_id": "5", "master_is_main_release": true, "unmapped": {"master_id": ["x"], "master_id@is_main_release": ["maybe"]}})
+    );
     let twice = release("<master_id is_main_release='true'>5</master_id><master_id is_main_release='false'>6</master_id>");
     assert_eq!(twice["unmapped"], json!({"master_id": ["6"], "master_id@is_main_release": ["false"]}));
 }
@@ -136,14 +152,31 @@ fn what_no_field_is_there_for_is_kept_and_reported() {
     assert_eq!(serde_json::from_str::<Value>(&made.json).expect("JSON"), expected);
     let mut paths = made.unmapped.clone();
     paths.sort();
-    let drift = ["@z", "artists#text", "artists/artist/id", "artists/artist/mbid", "artists/artist@new", "foo", "foo", "foo", "labels/label@id", "title", "title/i", "title@lang", "tracklist/track/foo"];
+    let drift = [
+        "@z",
+        "artists#text",
+        "artists/artist/id",
+        "artists/artist/mbid",
+        "artists/artist@new",
+        "foo",
+        "foo",
+        "foo",
+        "labels/label@id",
+        "title",
+        "title/i",
+        "title@lang",
+        "tracklist/track/foo",
+    ];
     assert_eq!(paths, drift);
     assert!(made.json.contains(r##""foo":["a & b",{"#text":"tu","@k":"v","b":["1",{"@c":"2"}]}]"##), "{}", made.json);
 }
 
 #[test]
 fn references_cdata_and_lone_ampersands_are_text() {
-    let made = made(Kind::Artist, "<artist><id>1</id><name>R&B <!-- x -->&amp; <![CDATA[<b> & &amp;]]>\u{1}&nbsp;</name><profile>a&#0;&</profile></artist>");
+    let made = made(
+        Kind::Artist,
+        "<artist><id>1</id><name>R&B <!-- x -->&amp; <![CDATA[<b> & &amp;]]>\u{1}&nbsp;</name><profile>a&#0;&</profile></artist>",
+    );
     assert_eq!(&*made.json, "{\"id\":\"1\",\"name\":\"R&B & <b> & &amp;&nbsp;\",\"profile\":\"a&\"}");
     assert_eq!((made.removed_characters, made.lone_ampersands, made.unmapped.len()), (2, 3, 0));
 }
@@ -171,7 +204,16 @@ fn what_is_malformed_is_said_in_words() {
 fn the_deepest_document_that_is_made_can_be_read_again() {
     let elements = |open: &str, close: &str, n: usize| format!("<release id='1'>{}x{}</release>", open.repeat(n), close.repeat(n));
     made(Kind::Release, &elements("<a b='c'>", "</a>", 47));
-    made(Kind::Release, &format!("<release id='1'><tracklist>{}</tracklist></release>", elements("<track><sub_tracks>", "</sub_tracks></track>", 22).replace("<release id='1'>", "").replace("x", "<track><title>x</title></track>").replace("</release>", "")));
+    made(
+        Kind::Release,
+        &format!(
+            "<release id='1'><tracklist>{}</tracklist></release>",
+            elements("<track><sub_tracks>", "</sub_tracks></track>", 22)
+                .replace("<release id='1'>", "")
+                .replace("x", "<track><title>x</title></track>")
+                .replace("</release>", "")
+        ),
+    );
 }
 
 #[test]
@@ -179,17 +221,29 @@ fn videos_do_not_touch_the_graph_and_what_it_holds_does() {
     let graph = |inner: &str| made(Kind::Release, &format!("<release id='1'>{inner}</release>")).graph;
     let same = ["", "<videos><video src='x'/></videos>", "<notes>x</notes>", "<country>UK</country>"].map(graph);
     assert!(same.iter().all(|digest| *digest == same[0]));
-    let differ = ["", "<title>x</title>", "<released>1999</released>", "<artists><artist><id>2</id></artist></artists>", "<genres><genre>x</genre></genres>",
-        "<styles><style>x</style></styles>", "<labels><label id='1' catno='x'/></labels>", "<labels><label id='1'/></labels>", "<master_id>3</master_id>",
-        "<formats><format name='x'/></formats>", "<extraartists><artist><name>x</name></artist></extraartists>",
-        "<extraartists><artist><role>x</role></artist></extraartists>"].map(graph);
+    let differ = [
+        "",
+        "<title>x</title>",
+        "<released>1999</released>",
+        "<artists><artist><id>2</id></artist></artists>",
+        "<genres><genre>x</genre></genres>",
+        "<styles><style>x</style></styles>",
+        "<labels><label id='1' catno='x'/></labels>",
+        "<labels><label id='1'/></labels>",
+        "<master_id>3</master_id>",
+        "<formats><format name='x'/></formats>",
+        "<extraartists><artist><name>x</name></artist></extraartists>",
+        "<extraartists><artist><role>x</role></artist></extraartists>",
+    ]
+    .map(graph);
     let distinct: std::collections::BTreeSet<u64> = differ.into_iter().collect();
     assert_eq!(distinct.len(), differ.len());
 }
 
 /// A real dump, decompressed; `None`, said, where it is not there.
 fn real(name: &str) -> Option<Bytes> {
-    let folder = std::env::var_os("DISCODIFF_REAL_DUMPS").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/dumps")), PathBuf::from);
+    let folder = std::env::var_os("DISCODIFF_REAL_DUMPS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/dumps")), PathBuf::from);
     let path = folder.join(name);
     let Ok(file) = std::fs::File::open(&path) else {
         println!("skipped: no {}", path.display());
@@ -204,7 +258,8 @@ fn real(name: &str) -> Option<Bytes> {
 fn reordered(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let fields: Vec<_> = map.iter().rev().map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), reordered(value))).collect();
+            let fields: Vec<_> =
+                map.iter().rev().map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), reordered(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(reordered).collect::<Vec<_>>().join(", ")),

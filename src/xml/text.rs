@@ -37,7 +37,7 @@ fn plain(raw: &[u8]) -> bool {
         special |= (byte < b' ' && byte != b'\n' && byte != b'\t') | (byte == b'&');
         noncharacter |= byte == 0xEF;
     }
-    !special && !(noncharacter && raw.windows(3).any(is_noncharacter))
+    !(special || noncharacter && raw.windows(3).any(is_noncharacter))
 }
 
 fn is_noncharacter(bytes: &[u8]) -> bool {

@@ -24,8 +24,7 @@ fn typed<'a, D: Document<'a> + Serialize + for<'de> Deserialize<'de>>(json: &str
     let id = document.number().ok_or_else(|| format!("not a canonical {}: it has no id", D::KIND))?;
     let canonical = serde_json::to_vec(&document).map_err(words)?;
     // The typed reading takes a null, an empty list or an empty object for absent; the plain one tells them apart.
-    let (stored, again): (Value, Value) =
-        (serde_json::from_str(json).map_err(words)?, serde_json::from_slice(&canonical).map_err(words)?);
+    let (stored, again): (Value, Value) = (serde_json::from_str(json).map_err(words)?, serde_json::from_slice(&canonical).map_err(words)?);
     if stored != again {
         return Err(format!("not a canonical {}: it holds nulls, empty values or the like at {}", D::KIND, difference(&stored, &again)));
     }
@@ -50,8 +49,7 @@ mod tests {
     #[test]
     fn key_order_and_white_space_of_a_store_do_not_matter() {
         let canonical = r##"{"id":"1","name":"A","aliases":[{"id":"2","name":"B"}],"unmapped":{"a":["x"],"b":[{"#text":"y","@k":"z"}]}}"##;
-        let stored =
-            r##"{"unmapped": {"b": [{"@k": "z", "#text": "y"}], "a": ["x"]}, "name": "A", "id": "1", "aliases": [{"name": "B", "id": "2"}]}"##;
+        let stored = r##"{"unmapped": {"b": [{"@k": "z", "#text": "y"}], "a": ["x"]}, "name": "A", "id": "1", "aliases": [{"name": "B", "id": "2"}]}"##;
         assert_eq!(digest_of_stored(Kind::Artist, stored), Ok((1, Digest::of(canonical.as_bytes()))));
     }
 

@@ -129,6 +129,9 @@ mod tests {
         assert_eq!(id(Kind::Artist, "<artist><id></id>"), Err("it has no id".to_owned()));
         assert_eq!(id(Kind::Artist, "<artist><id/>"), Err("it has no id".to_owned()));
         assert_eq!(id(Kind::Artist, "<artist><id>12"), Err("it has no id".to_owned()));
-        assert_eq!(id(Kind::Artist, "<artist><id>99999999999999999999</id>"), Err("its id is 99999999999999999999, which is too large".to_owned()));
+        assert_eq!(
+            id(Kind::Artist, "<artist><id>99999999999999999999</id>"),
+            Err("its id is 99999999999999999999, which is too large".to_owned())
+        );
     }
 }

@@ -22,12 +22,12 @@ const LONGEST_TAG: usize = 64 << 10;
 /// The patterns of one kind.
 pub struct Patterns {
     kind: Kind,
-    /// `<release`.
-    pub open: Finder<'static>,
-    /// `</release`, which also finds `</releases`.
-    pub close: Finder<'static>,
+    /// `release`: the byte pair that is looked for is rarer than any with `<` in it.
+    pub name: Finder<'static>,
     /// `<!`: a comment or CDATA section.
     pub bang: Finder<'static>,
+    open: Vec<u8>,
+    close: Vec<u8>,
     root_close: Vec<u8>,
 }
 
@@ -35,8 +35,9 @@ impl Patterns {
     pub fn new(kind: Kind) -> Self {
         Patterns {
             kind,
-            open: Finder::new(&format!("<{}", kind.name())).into_owned(),
-            close: Finder::new(&format!("</{}", kind.name())).into_owned(),
+            name: Finder::new(kind.name()).into_owned(),
+            open: format!("<{}", kind.name()).into_bytes(),
+            close: format!("</{}", kind.name()).into_bytes(),
             bang: Finder::new("<!").into_owned(),
             root_close: format!("</{}", kind.plural()).into_bytes(),
         }
@@ -44,17 +45,17 @@ impl Patterns {
 
     /// Length of `<release`: where its attributes begin.
     pub fn open_length(&self) -> usize {
-        self.open.needle().len()
+        self.open.len()
     }
 
     /// A record's start tag, up to its name's end.
     pub fn record_start(&self, bytes: &[u8], at: usize, last: bool) -> Match {
-        literal(bytes, at, self.open.needle(), last, |next| matches!(next, b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n'))
+        literal(bytes, at, &self.open, last, |next| matches!(next, b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n'))
     }
 
     /// A record's end tag.
     pub fn record_end(&self, bytes: &[u8], at: usize, last: bool) -> Match {
-        end_tag(bytes, at, self.close.needle(), last)
+        end_tag(bytes, at, &self.close, last)
     }
 
     /// The root's end tag.
@@ -65,7 +66,7 @@ impl Patterns {
     /// A start tag that begins a record whatever came before, provided that it begins a line. Nested labels carry an id or are `<label/>`.
     pub fn line_start(&self, bytes: &[u8], at: usize, last: bool) -> Match {
         let next = if matches!(self.kind, Kind::Artist | Kind::Label) { b'>' } else { b' ' };
-        literal(bytes, at, self.open.needle(), last, |byte| byte == next)
+        literal(bytes, at, &self.open, last, |byte| byte == next)
     }
 
     /// The first line in `bytes[from..to]` that begins with a record's start tag or the root's end tag: `Ok` where its tag begins, and whether

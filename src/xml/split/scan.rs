@@ -1,10 +1,12 @@
 //! Finds where one record ends.
 //!
-//! The common record costs three searches: for its end tag, and before that for another start tag of its name and for a comment or CDATA
-//! section. Whatever these find is looked at in order. The place reached is kept, so that a record that comes in many chunks is gone through
-//! once.
+//! The common record costs two searches: for the kind's name, which begins its end tag and any other tag of that name, and for a comment or CDATA
+//! section before it. Whatever these find is looked at in order. The place reached is kept, so that a record that comes in many chunks is gone
+//! through once.
 
-use memchr::memmem::{self, Finder};
+use std::convert::Infallible;
+
+use memchr::memmem;
 
 use super::patterns::{Match, Patterns, Section, section, tag_end};
 
@@ -26,86 +28,96 @@ pub struct Scan {
     at: usize,
     /// Elements of the record's own name that are open.
     depth: usize,
-    /// No end tag begins between `at` and here.
-    no_close_before: usize,
+    /// No tag of the record's name begins between `at` and here.
+    no_tag_before: usize,
     /// Within a section that begins at `at`: neither its end nor a boundary lies before this.
     section_searched: usize,
 }
 
-/// The next find of a searcher, kept until it is passed.
-#[derive(Default)]
-struct Next {
-    searched: usize,
-    found: Option<usize>,
-}
-
-impl Next {
-    #[inline]
-    fn find(&mut self, finder: &Finder<'_>, bytes: &[u8], at: usize, to: usize) -> Option<usize> {
-        if self.found.is_none_or(|found| found < at) {
-            let from = at.max(self.searched);
-            self.found = if from < to { finder.find(&bytes[from..to]).map(|found| from + found) } else { None };
-            self.searched = self.found.unwrap_or(to.max(from));
-        }
-        self.found.filter(|&found| found < to)
-    }
+/// A tag of the record's name, perhaps of a longer one.
+#[derive(Clone, Copy)]
+enum Tag {
+    Open(usize),
+    Close(usize),
 }
 
 impl Scan {
     /// Looks on in `bytes`, which begin with the record's start tag; `last`: no more will come.
     pub fn find(&mut self, patterns: &Patterns, bytes: &[u8], last: bool) -> Found {
+        let Err(found) = self.go_on(patterns, bytes, last);
+        found
+    }
+
+    /// Only leaves with what it found.
+    fn go_on(&mut self, patterns: &Patterns, bytes: &[u8], last: bool) -> Result<Infallible, Found> {
         if self.depth == 0 {
-            match self.open(patterns, bytes, 0, last) {
-                Ok(()) if self.depth == 0 => return Found::End(self.at),
-                Ok(()) => {}
-                Err(found) => return found,
+            self.open(patterns, bytes, 0, last)?;
+            if self.depth == 0 {
+                return Err(Found::End(self.at));
             }
         }
-        let (mut opens, mut bangs, mut closes) = (Next::default(), Next::default(), Next::default());
-        closes.searched = self.no_close_before;
+        let mut no_bang_before = 0;
         loop {
-            let close = closes.find(&patterns.close, bytes, self.at, bytes.len());
-            if close.is_none() {
-                self.no_close_before = bytes.len().saturating_sub(patterns.close.needle().len() - 1).max(self.at);
-                if !last {
-                    return Found::More;
-                }
+            let tag = self.next_tag(patterns, bytes);
+            if tag.is_none() && !last {
+                return Err(Found::More);
             }
-            let before = close.unwrap_or(bytes.len());
-            let open = opens.find(&patterns.open, bytes, self.at, before);
-            if let Some(bang) = bangs.find(&patterns.bang, bytes, self.at, open.unwrap_or(before)) {
-                self.at = bang;
-                match self.section(patterns, bytes, last) {
-                    Ok(()) => {}
-                    Err(found) => return found,
+            let to = match tag {
+                Some(Tag::Open(tag) | Tag::Close(tag)) => tag,
+                None => bytes.len(),
+            };
+            let from = self.at.max(no_bang_before);
+            if let Some(bang) = bytes.get(from..to).and_then(|between| patterns.bang.find(between)) {
+                self.at = from + bang;
+                self.section(patterns, bytes, last)?;
+                continue;
+            }
+            no_bang_before = to;
+            match tag {
+                Some(Tag::Open(open)) => {
+                    let line = if at_line_start(bytes, open) { patterns.line_start(bytes, open, last) } else { Match::No };
+                    match (line, patterns.record_start(bytes, open, last)) {
+                        (Match::Yes(_), _) => return Err(Found::Cut(open, true)),
+                        (Match::More, _) | (_, Match::More) => return Err(Found::More),
+                        (_, Match::Yes(_)) => self.open(patterns, bytes, open, last)?,
+                        _ => self.at = open + 1,
+                    }
                 }
-            } else if let Some(open) = open {
-                match (at_line_start(bytes, open), patterns.line_start(bytes, open, last), patterns.record_start(bytes, open, last)) {
-                    (true, Match::Yes(_), _) => return Found::Cut(open, true),
-                    (true, Match::More, _) | (_, _, Match::More) => return Found::More,
-                    (_, _, Match::Yes(_)) => match self.open(patterns, bytes, open, last) {
-                        Ok(()) => {}
-                        Err(found) => return found,
-                    },
-                    _ => self.at = open + 1,
-                }
-            } else if let Some(close) = close {
-                match (patterns.record_end(bytes, close, last), patterns.root_end(bytes, close, last)) {
+                Some(Tag::Close(close)) => match (patterns.record_end(bytes, close, last), patterns.root_end(bytes, close, last)) {
                     (Match::Yes(end), _) => {
                         self.at = end;
                         self.depth -= 1;
                         if self.depth == 0 {
-                            return Found::End(end);
+                            return Err(Found::End(end));
                         }
                     }
-                    (_, Match::Yes(_)) if at_line_start(bytes, close) => return Found::Cut(close, false),
-                    (Match::More, _) | (_, Match::More) => return Found::More,
+                    (_, Match::Yes(_)) if at_line_start(bytes, close) => return Err(Found::Cut(close, false)),
+                    (Match::More, _) | (_, Match::More) => return Err(Found::More),
                     _ => self.at = close + 1,
-                }
-            } else {
-                return Found::More;
+                },
+                None => return Err(Found::More),
             }
         }
+    }
+
+    fn next_tag(&mut self, patterns: &Patterns, bytes: &[u8]) -> Option<Tag> {
+        let mut from = self.at.max(self.no_tag_before);
+        while let Some(found) = bytes.get(from..).and_then(|rest| patterns.name.find(rest)) {
+            let name = from + found;
+            match &bytes[self.at..name] {
+                [.., b'<', b'/'] => {
+                    self.no_tag_before = name - 2;
+                    return Some(Tag::Close(name - 2));
+                }
+                [.., b'<'] => {
+                    self.no_tag_before = name - 1;
+                    return Some(Tag::Open(name - 1));
+                }
+                _ => from = name + 1,
+            }
+        }
+        self.no_tag_before = bytes.len().saturating_sub(patterns.name.needle().len() + 1).max(self.at);
+        None
     }
 
     /// Goes past the start tag at `tag`.

@@ -45,7 +45,9 @@ const NEXT: &str = "cut short: the next record begins before its end tag";
 #[test]
 fn records_are_the_root_level_elements() {
     let nested = r#"<label><id>1</id><sublabels><label id="2">x</label><label/><label id='3>'/></sublabels></label>"#;
-    let file = format!("\u{FEFF}<?xml version='1.0'?>\n<!-- <labels> -->\n<labels a='>'>\n{nested}<label><id>2</id></label >\n <label><id>3</id></label>\n</labels >\n<!-- x -->\n");
+    let file = format!(
+        "\u{FEFF}<?xml version='1.0'?>\n<!-- <labels> -->\n<labels a='>'>\n{nested}<label><id>2</id></label >\n <label><id>3</id></label>\n</labels >\n<!-- x -->\n"
+    );
     let expected = vec![good(1, nested), good(2, "<label><id>2</id></label >"), good(3, "<label><id>3</id></label>")];
     assert_eq!(said(Kind::Label, &file), (expected, None));
     assert_eq!(said(Kind::Release, "<releases/>"), (vec![], None));
@@ -54,7 +56,8 @@ fn records_are_the_root_level_elements() {
 
 #[test]
 fn a_record_cut_short_costs_itself_only() {
-    let file = "<artists>\n<artist><id>1</id><name>x\n<artist><id>2</id></artist>\n<artist><id>3\n<artist><id>4</id></artist>\n</artists>\n";
+    let file =
+        "<artists>\n<artist><id>1</id><name>x\n<artist><id>2</id></artist>\n<artist><id>3\n<artist><id>4</id></artist>\n</artists>\n";
     let expected = vec![
         bad(1, "<artist><id>1</id><name>x", NEXT),
         good(2, "<artist><id>2</id></artist>"),
@@ -79,7 +82,10 @@ fn a_record_cut_within_a_tag_costs_itself_only() {
 #[test]
 fn a_record_cut_within_a_comment_costs_itself_only() {
     let file = "<masters>\n<master id=\"1\"><!-- x\n<master id=\"2\"><!-- --></master>\n</masters>";
-    assert_eq!(said(Kind::Master, file), (vec![bad(1, "<master id=\"1\"><!-- x", NEXT), good(2, "<master id=\"2\"><!-- --></master>")], None));
+    assert_eq!(
+        said(Kind::Master, file),
+        (vec![bad(1, "<master id=\"1\"><!-- x", NEXT), good(2, "<master id=\"2\"><!-- --></master>")], None)
+    );
 }
 
 #[test]
@@ -92,7 +98,10 @@ fn a_nested_label_begins_no_record() {
 #[test]
 fn the_last_record_cut_short_leaves_the_file_whole() {
     let file = "<artists>\n<artist><id>1</id><name>x\n</artists>\n";
-    assert_eq!(said(Kind::Artist, file), (vec![bad(1, "<artist><id>1</id><name>x", "cut short: </artists> comes before its end tag")], None));
+    assert_eq!(
+        said(Kind::Artist, file),
+        (vec![bad(1, "<artist><id>1</id><name>x", "cut short: </artists> comes before its end tag")], None)
+    );
 }
 
 #[test]
@@ -118,7 +127,11 @@ fn comments_and_cdata_end_no_record() {
 fn garbage_between_records_is_one_rejected_record() {
     let file = "<artists>\nstray <b>text</b>\n<c/> <!-- <artist> -->\n<artist><id>1</id></artist> x </artists>";
     let expected = vec![
-        bad(None, "stray <b>text</b>\n<c/> <!-- <artist> -->", "not a <artist>: it begins with \"stray <b>text</b>\\n<c/> <!-- <artist> -->\""),
+        bad(
+            None,
+            "stray <b>text</b>\n<c/> <!-- <artist> -->",
+            "not a <artist>: it begins with \"stray <b>text</b>\\n<c/> <!-- <artist> -->\"",
+        ),
         good(1, "<artist><id>1</id></artist>"),
         bad(None, "x", "not a <artist>: it begins with \"x\""),
     ];
@@ -145,7 +158,8 @@ fn a_truncated_file_is_not_whole() {
 
 #[test]
 fn what_the_decompressor_says_is_passed_on() {
-    let end = |file: &'static str| split_in(Kind::Artist, [Bytes::from_static(file.as_bytes())], (1 << 20, 1 << 10), Some("bad CRC")).1.defect;
+    let end =
+        |file: &'static str| split_in(Kind::Artist, [Bytes::from_static(file.as_bytes())], (1 << 20, 1 << 10), Some("bad CRC")).1.defect;
     assert_eq!(end("<artists><art"), Some("the file ends before </artists>: bad CRC".to_owned()));
     assert_eq!(end("<artists></artists>"), Some("the file cannot be read to its end: bad CRC".to_owned()));
 }
@@ -167,7 +181,9 @@ fn a_record_without_a_readable_id_is_rejected() {
 #[test]
 fn a_record_that_is_too_long_is_skipped_in_bounded_memory() {
     let long = format!("<artist><id>1</id><name>{}</name></artist>", "x".repeat(5000));
-    let file = format!("<artists>\n<artist><id>7</id></artist>\n{long}<artist><id>8</id></artist>\n<artist><id>9</id></artist>\n{long}\n</artists>");
+    let file = format!(
+        "<artists>\n<artist><id>7</id></artist>\n{long}<artist><id>8</id></artist>\n<artist><id>9</id></artist>\n{long}\n</artists>"
+    );
     let chunks = file.as_bytes().chunks(100).map(Bytes::copy_from_slice);
     let (records, ending) = split_in(Kind::Artist, chunks, (1000, 200), None);
     let ids: Vec<_> = records.iter().map(|record| (record.key.map(Key::id), record.raw.len(), record.defect.is_some())).collect();
@@ -236,7 +252,9 @@ fn oracle(kind: Kind, file: &[u8]) -> Vec<(usize, Vec<u8>, Sort)> {
         let limit = (at + 1..file.len()).find(|&place| boundary(place)).unwrap_or(file.len());
         let trimmed = |end: usize| file[at..end].trim_ascii_end().to_vec();
         if starts(at).is_none() {
-            if !file[at..].starts_with(b"<![") && let Some(Some(end)) = section(at, limit, &between) {
+            if !file[at..].starts_with(b"<![")
+                && let Some(Some(end)) = section(at, limit, &between)
+            {
                 at = end;
                 continue;
             }
@@ -289,9 +307,44 @@ fn oracle(kind: Kind, file: &[u8]) -> Vec<(usize, Vec<u8>, Sort)> {
 /// Files of records, good and cut, with whatever else may stand in one.
 fn file() -> impl Strategy<Value = (Kind, Vec<u8>)> {
     let piece = prop::sample::select(vec![
-        "\n", " ", "x", "<K", "<K>", "<K ", "<K i='1'>", "<K i='>'/>", "<K/>", "</K>", "</K >", "</Ks>", "</Ks", "\n</Ks>", "</K", "\n<K>", "\n<K ",
-        "\n<K id=\"1\">", "<!--", "-->", "<![CDATA[", "]]>", "<!x", "<?", "?>", "<a>", "</a>", "<a b=\"", "\"", "'", "<Kx>", "\n<K id='2'>x</K>", "é", "<", "\n<",
-        "\n<K><id>3</id></K>", "</", ">",
+        "\n",
+        " ",
+        "x",
+        "<K",
+        "<K>",
+        "<K ",
+        "<K i='1'>",
+        "<K i='>'/>",
+        "<K/>",
+        "</K>",
+        "</K >",
+        "</Ks>",
+        "</Ks",
+        "\n</Ks>",
+        "</K",
+        "\n<K>",
+        "\n<K ",
+        "\n<K id=\"1\">",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<!x",
+        "<?",
+        "?>",
+        "<a>",
+        "</a>",
+        "<a b=\"",
+        "\"",
+        "'",
+        "<Kx>",
+        "\n<K id='2'>x</K>",
+        "é",
+        "<",
+        "\n<",
+        "\n<K><id>3</id></K>",
+        "</",
+        ">",
     ]);
     let kind = prop::sample::select(Kind::ALL.to_vec());
     (kind, prop::collection::vec(piece, 0..24), any::<bool>()).prop_map(|(kind, pieces, closed)| {
