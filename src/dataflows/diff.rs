@@ -276,9 +276,10 @@ impl Diff {
                     }
                 }
                 match closed {
+                    // After deletes, which flow ahead of the input, the capability stands beyond it.
                     Some(tick) => {
-                        event_capability.downgrade(&tick);
-                        tally_capability.downgrade(&tick);
+                        event_capability.downgrade(&tick.max(*event_capability.time()));
+                        tally_capability.downgrade(&tick.max(*tally_capability.time()));
                     }
                     None => held = None,
                 }

@@ -151,7 +151,7 @@ fn watched<T: Send>(reading: &Reading, request: &Request, work: impl FnOnce() ->
     thread::scope(|scope| {
         let (done, ended) = bounded::<()>(0);
         let positions = reading.positions.clone();
-        let progress = request.progress.clone();
+        let progress = Arc::clone(&request.progress);
         scope.spawn(move || {
             let mut shown = vec![(0, 0, false); positions.len()];
             loop {

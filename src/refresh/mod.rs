@@ -16,6 +16,7 @@ mod report;
 mod stop;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -24,6 +25,7 @@ use crate::model::{Kind, PerKind};
 use crate::sinks::{KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Snapshot};
 use crate::state::{Applied, Begun, Manifest, State};
+use crate::telemetry::Progress;
 use apply::{Target, apply};
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 pub use plan::{Foreseen, foresee};
@@ -48,7 +50,7 @@ pub struct Request {
     /// What the user allows.
     pub allowed: Allowed,
     /// Where progress is shown.
-    pub progress: crate::telemetry::Progress,
+    pub progress: Arc<Progress>,
 }
 
 /// Brings `sinks` to the snapshot in `request.dumps`.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use discodiff::model::Kind;
 use discodiff::refresh::{Allowed, Request, refresh};
@@ -9,7 +10,7 @@ use discodiff::sinks::Sink;
 use discodiff::sinks::feed::Feed;
 use discodiff::sources::BlockSize;
 use discodiff::state::{State, rows};
-use discodiff::telemetry::Progress;
+use discodiff::telemetry::{Progress, Style};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -106,9 +107,6 @@ fn write(folder: &Path, month: &Month) {
     }
     if month.whole {
         xml.extend(b"</masters>\n");
-    } else {
-        // A last record that is cut by the end of the file would be one more; a comment is not.
-        xml.extend(b"<!-- the end is missing");
     }
     std::fs::write(folder.join("discogs_20260101_masters.xml"), xml).expect("written");
 }
@@ -137,7 +135,7 @@ fn check(months: &[(Month, usize, usize)]) {
             memory: 64 << 20,
             delete_limit_percent: 1.0,
             allowed: Allowed::default(),
-            progress: Progress::silent(),
+            progress: Arc::new(Progress::new(Style::Quiet)),
         };
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Feed::open(&feed).expect("feed"))];
         let refreshed = refresh(&request, &mut sinks).expect("refreshed");

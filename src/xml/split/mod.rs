@@ -38,7 +38,7 @@ pub struct Record {
 }
 
 /// How a file ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// Records that were given out, rejected ones included.
     pub records: u64,
