@@ -10,6 +10,11 @@
 //! writes each in one transaction with its watermark. Every write is absolute, so writing a batch again changes nothing.
 
 mod error;
+pub mod postgres;
+pub mod sqlite;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -17,6 +22,15 @@ use uuid::Uuid;
 
 use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
 pub use error::{Class, SinkError};
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only: nothing is made, migrated or locked, and a store that is not there reads as an empty one.
+    Read,
+    /// A run: the store may be begun, and no other run may have it open.
+    Write,
+}
 
 /// One application of a snapshot: its number in the order of application, and an id that no other run of that number shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
