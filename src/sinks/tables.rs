@@ -86,7 +86,9 @@ pub(crate) fn refuse_newer(place: &str, applied: &[Applied], known: &[Migration]
 
 /// The refusal of a store that belongs to another state.
 pub(crate) fn other_state(place: &str, theirs: Uuid, ours: Uuid) -> SinkError {
-    SinkError::stop(format!("{place} is bound to state {theirs}, and this state is {ours}; name the state that it belongs to, or an empty one"))
+    SinkError::stop(format!(
+        "{place} is bound to state {theirs}, and this state is {ours}; name the state that it belongs to, or an empty one"
+    ))
 }
 
 /// What a writer says when the store's run number is no longer its own.

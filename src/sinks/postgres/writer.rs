@@ -119,7 +119,8 @@ impl Job<'_> {
     /// What the batch came to, where the watermark says that it was committed. The row's lock waits for a commit that is still under way.
     async fn committed(&mut self, client: &mut Object, batch: &Batch) -> Result<Option<Written>, SinkError> {
         let fail = |e| failed(self.place, "reading the watermark", e);
-        let row = client.query_opt("SELECT run, batch FROM watermarks WHERE writer = $1 FOR UPDATE", &[&self.writer]).await.map_err(fail)?;
+        let row =
+            client.query_opt("SELECT run, batch FROM watermarks WHERE writer = $1 FOR UPDATE", &[&self.writer]).await.map_err(fail)?;
         let Some(row) = row else { return Ok(None) };
         let at: (i64, i64) = (row.try_get(0).map_err(fail)?, row.try_get(1).map_err(fail)?);
         if at != (self.number, batch.number.cast_signed()) {
@@ -195,7 +196,7 @@ impl Job<'_> {
             written.fields.extend(self.fields(tx, kind, &updates).await?);
         }
         if tasks.iter().any(|task| task.verdict != Verdict::Delete) {
-            let upsert = tx.prepare_cached(&merge::upsert(kind)).await?;
+            let upsert = tx.prepare_cached(&merge::upsert(kind, *need)).await?;
             let row = tx.query_one(&upsert, &[&number]).await?;
             written.tally.inserted += row.try_get::<_, i64>(0)?.cast_unsigned();
             written.tally.updated += row.try_get::<_, i64>(1)?.cast_unsigned();

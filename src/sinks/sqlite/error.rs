@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_broken_file_or_full_disk_ends_the_run() {
-        let codes = [ffi::SQLITE_NOTADB, ffi::SQLITE_READONLY, ffi::SQLITE_FULL, ffi::SQLITE_CANTOPEN, ffi::SQLITE_CORRUPT, ffi::SQLITE_IOERR];
+        let codes =
+            [ffi::SQLITE_NOTADB, ffi::SQLITE_READONLY, ffi::SQLITE_FULL, ffi::SQLITE_CANTOPEN, ffi::SQLITE_CORRUPT, ffi::SQLITE_IOERR];
         assert_eq!(codes.map(class_of), [Class::Stop; 6]);
         let error = failed("SQLite file x", "writing", Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None));
         assert!(error.message.contains("room on the disk"), "{error}");

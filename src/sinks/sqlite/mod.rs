@@ -174,10 +174,7 @@ fn bind(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
         params![state, number, epoch],
     )?;
     // a kind of which another epoch was begun and never completed holds some of that: it is behind, whatever was applied before
-    tx.execute(
-        "UPDATE applied SET epoch = NULL, id = NULL WHERE begun_id <> ?1 AND (begun_epoch, begun_id) IS NOT (epoch, id)",
-        [&id],
-    )?;
+    tx.execute("UPDATE applied SET epoch = NULL, id = NULL WHERE begun_id <> ?1 AND (begun_epoch, begun_id) IS NOT (epoch, id)", [&id])?;
     for (kind, read) in run.kinds.iter().filter_map(|(kind, read)| Some((kind, read.as_ref()?))) {
         tx.execute(
             "INSERT INTO snapshots (epoch, kind, month, file, sha256, begun_at) VALUES (?, ?, ?, ?, ?, ?)

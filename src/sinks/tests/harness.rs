@@ -146,9 +146,7 @@ pub(super) fn epoch(number: u64) -> Epoch {
 
 /// A run over all kinds.
 pub(super) fn run(state: Uuid, epoch: Epoch, need: Need) -> Run {
-    let kind = |kind: Kind| {
-        Some(KindRun { need, file: format!("discogs_20251201_{}.xml.gz", kind.plural()), sha256: "00".repeat(32) })
-    };
+    let kind = |kind: Kind| Some(KindRun { need, file: format!("discogs_20251201_{}.xml.gz", kind.plural()), sha256: "00".repeat(32) });
     Run { state, epoch, month: "2025-12".to_owned(), kinds: PerKind::from_fn(kind), workers: 2, want_fields: true, abandoned: Vec::new() }
 }
 
@@ -203,8 +201,11 @@ pub(super) fn apply(store: &dyn Store, run: &Run, changes: Vec<Change>) -> Resul
     Ok(written)
 }
 
+/// `data_id`, `hash` and `data`.
+pub(super) type Document = (String, String, serde_json::Value);
+
 /// Rows of a kind as they are read back, sorted.
-pub(super) fn documents(store: &dyn Store, kind: Kind) -> Result<Vec<(String, String, serde_json::Value)>, Box<dyn Error>> {
+pub(super) fn documents(store: &dyn Store, kind: Kind) -> Result<Vec<Document>, Box<dyn Error>> {
     let mut sink = store.open(Access::Read)?;
     let mut found = Vec::new();
     let mut failure = None;

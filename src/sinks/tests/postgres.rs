@@ -84,9 +84,14 @@ fn a_run_completes_though_its_control_connection_was_lost() -> Outcome {
 fn a_second_run_is_told_who_holds_the_database() -> Outcome {
     in_database(|store| {
         let first = store.open(Access::Write)?;
-        let holder = store.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")?;
+        let holder = store.sql(
+            "SELECT pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()",
+        )?;
         let error = store.open(Access::Write).err().ok_or("two runs at once")?;
-        assert!(error.class == Class::Stop && error.message.contains(&format!("backend {}, application 'discodiff'", holder[0][0])), "{error}");
+        assert!(
+            error.class == Class::Stop && error.message.contains(&format!("backend {}, application 'discodiff'", holder[0][0])),
+            "{error}"
+        );
         store.open(Access::Read)?;
         drop(first);
         store.open(Access::Write)?;

@@ -66,7 +66,9 @@ fn a_store_tells_what_was_begun_and_what_was_applied(store: &dyn Store) -> Outco
     drop(sink);
     let standing = store.open(Access::Read)?.standing()?;
     assert_eq!((standing.state, standing.begun, standing.kinds[Kind::Label]), (Some(state), Some(first), Some(first)));
-    let noted = store.sql("SELECT epoch, month, file, records, deletes_withheld, rejected FROM snapshots WHERE kind = 'artist' AND completed_at IS NOT NULL")?;
+    let noted = store.sql(
+        "SELECT epoch, month, file, records, deletes_withheld, rejected FROM snapshots WHERE kind = 'artist' AND completed_at IS NOT NULL",
+    )?;
     assert_eq!(noted, [["1", "2025-12", "discogs_20251201_artists.xml.gz", "7", "1", "2"]]);
     Ok(())
 }
@@ -222,11 +224,16 @@ fn a_batch_may_hold_all_kinds(store: &dyn Store) -> Outcome {
 }
 
 fn tables_with_data_of_others_are_refused_and_left_alone(store: &dyn Store) -> Outcome {
-    store.sql("CREATE TABLE artists (data_id text, hash text, data text, updated_at text); INSERT INTO artists VALUES ('1', 'h', '{}', 'now')")?;
+    store.sql(
+        "CREATE TABLE artists (data_id text, hash text, data text, updated_at text); INSERT INTO artists VALUES ('1', 'h', '{}', 'now')",
+    )?;
     let mut sink = store.open(Access::Write)?;
     for error in [sink.standing().err(), sink.begin(&run(Uuid::new_v4(), epoch(1), Need::Everything)).err()] {
         let error = error.ok_or("not refused")?;
-        assert!(error.class == Class::Stop && error.message.contains("foreign: table artists holds data that no discodiff wrote"), "{error}");
+        assert!(
+            error.class == Class::Stop && error.message.contains("foreign: table artists holds data that no discodiff wrote"),
+            "{error}"
+        );
     }
     sink.close()?;
     assert_eq!(store.sql("SELECT * FROM artists")?, [["1", "h", "{}", "now"]]);
