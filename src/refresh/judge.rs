@@ -41,9 +41,9 @@ impl Stand {
 
 /// Judges one sink, kind by kind. `resumed` is the unfinished epoch that this run takes up again, if any.
 pub fn judge(manifest: &Manifest, standing: &Standing, resumed: Option<Epoch>) -> PerKind<Stand> {
-    // What a run that did not end may have left in it is either written again by this run, or makes it differ from the state.
-    let foreign_rest = standing.begun.is_some() && standing.begun != resumed;
     PerKind::from_fn(|kind| {
+        // What a run that did not end may have left in it is either written again by this run, or makes it differ from the state.
+        let foreign_rest = standing.begun[kind].is_some() && standing.begun[kind] != resumed;
         let state = manifest.kinds[kind].as_ref().map(|applied| applied.epoch);
         match (state, standing.kinds[kind]) {
             (_, Some(store)) if Some(store) == resumed => Stand::Ahead,
@@ -127,7 +127,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
     }
     let needs = stands.iter().map(|stand| PerKind::from_fn(|kind| read[kind].then(|| stand[kind].need()))).collect();
     // A number is used once: not by an epoch that was given up, and not by one that a sink knows from another copy of the state.
-    let known = sinks.iter().flat_map(|sink| sink.standing.kinds.0.iter().chain([&sink.standing.begun]).flatten());
+    let known = sinks.iter().flat_map(|sink| sink.standing.kinds.0.iter().chain(&sink.standing.begun.0).flatten());
     let newest = known.map(|epoch| epoch.number).chain([manifest.last_epoch]).max().unwrap_or(0);
     let (epoch, abandoned) = match resumed {
         Some(epoch) => (epoch, Vec::new()),

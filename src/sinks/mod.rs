@@ -13,6 +13,11 @@ pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
+pub mod postgres;
+pub mod sqlite;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -21,6 +26,15 @@ use uuid::Uuid;
 use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only: nothing is made, migrated or locked, and a store that is not there reads as an empty one.
+    Read,
+    /// A run: the store may be begun, and no other run may have it open.
+    Write,
+}
 
 /// One application of a snapshot: its number in the order of application, and an id that no other run of that number shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +52,8 @@ pub struct Standing {
     pub state: Option<Uuid>,
     /// The epoch that was last applied whole, for each kind.
     pub kinds: PerKind<Option<Epoch>>,
-    /// The epoch that was begun in it and not completed.
-    pub begun: Option<Epoch>,
+    /// For each kind the epoch that was begun in it and not completed: it may hold some of that.
+    pub begun: PerKind<Option<Epoch>>,
 }
 
 /// How a sink stands for one kind, as judged against the state.

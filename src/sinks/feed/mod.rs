@@ -104,7 +104,7 @@ impl Sink for Feed {
                     self.binding_path().display()
                 )));
             }
-            return Ok(Standing { state: None, kinds: PerKind::default(), begun: None });
+            return Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
         let last = binding.last.map(|mark| mark.epoch);
         if let Some(Mark { length: expected, .. }) = binding.last.filter(|mark| mark.length > length) {
@@ -113,7 +113,7 @@ impl Sink for Feed {
                 self.path.display()
             )));
         }
-        Ok(Standing { state: Some(binding.state), kinds: PerKind::from_fn(|_| last), begun: binding.begun })
+        Ok(Standing { state: Some(binding.state), kinds: PerKind::from_fn(|_| last), begun: PerKind::from_fn(|_| binding.begun) })
     }
 
     fn holds_documents(&self) -> bool {

@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# Real servers for tests, from Debian packages, without systemd and without containers.
+#
+#   services.sh install [SERVICE...]   fetch what a service needs (idempotent)
+#   services.sh start   [SERVICE...]   install if needed, start, wait until ready (no-op when it runs)
+#   services.sh stop    [SERVICE...]   end the processes that this script started
+#   services.sh status  [SERVICE...]   one line each; exit 1 when one is not ready
+#   services.sh clean   [SERVICE...]   stop, then delete data and logs
+#   services.sh env     [SERVICE...]   print the addresses that the tests read, as shell assignments
+#
+# SERVICE: postgres (the default: all of them)
+#
+# Settings, all from the environment:
+#   SERVICES_DIR       data, logs, ports and pids             (default: target/services)
+#   SERVICES_WAIT      seconds to wait for readiness          (default: 120)
+#   POSTGRES_PORT      (default: a free one, remembered)      POSTGRES_PASSWORD postgres   (superuser postgres)
+#   POSTGRES_SHARED_BUFFERS 128MB                             POSTGRES_FSYNC on
+# Everything listens on 127.0.0.1 only.
+#
+# A service NAME is made of install_NAME, start_NAME, stop_NAME, ready_NAME, env_NAME and its name in SERVICES.
+set -euo pipefail
+
+SERVICES=(postgres)
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SERVICES_DIR=${SERVICES_DIR:-$HERE/../target/services}
+mkdir -p "$SERVICES_DIR"/{data,log,pid,port}
+SERVICES_DIR=$(cd "$SERVICES_DIR" && pwd)
+WAIT=${SERVICES_WAIT:-120}
+POSTGRES_PASSWORD=${POSTGRES_PASSWORD:-postgres}
+POSTGRES_SHARED_BUFFERS=${POSTGRES_SHARED_BUFFERS:-128MB}
+POSTGRES_FSYNC=${POSTGRES_FSYNC:-on}
+
+say() { printf '[services] %s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+data() { echo "$SERVICES_DIR/data/$1"; }
+logf() { echo "$SERVICES_DIR/log/$1.log"; }
+pidf() { echo "$SERVICES_DIR/pid/$1"; }
+
+# ---------------------------------------------------------------- ports
+
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# The port that was remembered for a service; empty where it was never started.
+port_of() { cat "$SERVICES_DIR/port/$1" 2>/dev/null || true; }
+
+# choose_port NAME WISH: the wish where there is one, else the remembered port while it is free, else a free one.
+choose_port() {
+  local port=${2:-$(port_of "$1")} i
+  if [ -n "${2:-}" ]; then
+    # a killed server's port may stay open for a moment
+    for ((i = 0; i < 50; i++)); do port_taken "$port" || break; sleep 0.1; done
+    ((i < 50)) || die "$1: port $port is taken by a process that this script did not start"
+  else
+    # below the range from which the kernel takes ports for outgoing connections
+    while [ -z "$port" ] || port_taken "$port"; do port=$((20000 + RANDOM % 10000)); done
+  fi
+  echo "$port" >"$SERVICES_DIR/port/$1"
+}
+
+# ---------------------------------------------------------------- processes
+
+# A pid alone may be reused; pid and start time (clock ticks since boot) are one process.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+# Prints the pid of a service that this script started and that still runs.
+running() {
+  local pid ticks
+  [ -f "$(pidf "$1")" ] && read -r pid ticks <"$(pidf "$1")" || return 1
+  [ -n "${ticks:-}" ] && [ "$(start_time "$pid")" = "$ticks" ] || return 1
+  ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null || return 1
+  echo "$pid"
+}
+
+# spawn NAME COMMAND...: in a session of its own, with no handle of ours left open.
+spawn() {
+  local name=$1; shift
+  [ ! -s "$(logf "$name")" ] || mv -f "$(logf "$name")" "$(logf "$name").1"
+  setsid "$@" </dev/null >"$(logf "$name")" 2>&1 9>&- &
+  echo "$! $(start_time $!)" >"$(pidf "$name")"
+}
+
+end() { # NAME SIGNAL
+  local pid i
+  pid=$(running "$1") || { rm -f "$(pidf "$1")"; return 0; }
+  kill "-$2" "$pid" 2>/dev/null || true
+  for ((i = 0; i < 600; i++)); do
+    running "$1" >/dev/null || { rm -f "$(pidf "$1")"; return 0; }
+    sleep 0.1
+  done
+  say "$1: still there after 60 s, killing pid $pid"
+  kill -KILL "$pid" 2>/dev/null || true
+  sleep 0.5
+  rm -f "$(pidf "$1")"
+}
+
+await() { # NAME
+  local t0=$SECONDS
+  until "ready_$1"; do
+    running "$1" >/dev/null || { tail -n 30 "$(logf "$1")" >&2; die "$1: ended while starting, see $(logf "$1")"; }
+    ((SECONDS - t0 < WAIT)) || { tail -n 30 "$(logf "$1")" >&2; die "$1: not ready after $WAIT s, see $(logf "$1")"; }
+    sleep 0.2
+  done
+}
+
+# ---------------------------------------------------------------- install
+
+apt_install() {
+  [ "$(id -u)" = 0 ] || die "not root: cannot install Debian packages: $*"
+  command -v apt-get >/dev/null || die "no apt-get here to install: $*"
+  say "apt-get install $*"
+  # RUNLEVEL=1: the packages' own service starts are skipped
+  { apt-get -q update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+      apt-get -q -y --no-install-recommends install "$@"; } </dev/null >>"$(logf apt)" 2>&1 9>&- ||
+    { tail -n 20 "$(logf apt)" >&2; die "apt-get install $* failed"; }
+}
+
+# ---------------------------------------------------------------- postgres
+
+pg_bin() {
+  local d
+  for d in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV); do
+    [ -x "$d/initdb" ] && { echo "$d"; return; }
+  done
+  return 1
+}
+
+install_postgres() {
+  pg_bin >/dev/null && return 0
+  # keep the Debian package from making and starting a cluster of its own on 5432
+  if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  fi
+  apt_install postgresql
+}
+
+# The server refuses to run as root: then it runs as user postgres, who must be able to reach its folder.
+as_postgres() {
+  if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "$@"; else "$@"; fi
+}
+
+start_postgres() {
+  local d bin
+  d=$(data postgres); bin=$(pg_bin)
+  if [ ! -f "$d/PG_VERSION" ]; then
+    rm -rf "$d"; mkdir -p "$d"; chmod 700 "$d"
+    if [ "$(id -u)" = 0 ]; then
+      chown postgres:postgres "$d"
+      as_postgres test -w "$d" || { rmdir "$d"; die "postgres: user postgres cannot reach $d: choose another SERVICES_DIR"; }
+    fi
+    as_postgres bash -c 'cd / && exec "$0/initdb" -D "$1" -U postgres -E UTF8 --locale=C.UTF-8 \
+      --auth=scram-sha-256 --pwfile=<(printf "%s\n" "$2")' "$bin" "$d" "$POSTGRES_PASSWORD" \
+      >"$(logf postgres-initdb)" 2>&1 9>&- ||
+      { tail -n 20 "$(logf postgres-initdb)" >&2; rm -rf "$d"; die "postgres: initdb failed"; }
+  fi
+  # After a crash the server takes the old pid in its lock file for alive as long as anything has it, and
+  # that can be a zombie that pid 1 has yet to collect: wait, since deleting the file would be unsafe.
+  local old i
+  if [ -f "$d/postmaster.pid" ] && read -r old <"$d/postmaster.pid"; then
+    for ((i = 0; i < 300; i++)); do
+      grep -qs '^State:[[:space:]]*Z' "/proc/$old/status" || break
+      sleep 0.1
+    done
+  fi
+  choose_port postgres "${POSTGRES_PORT:-}"
+  local -a cmd=("$bin/postgres" -D "$d" -p "$(port_of postgres)" -h 127.0.0.1 -c "unix_socket_directories="
+    -c "shared_buffers=$POSTGRES_SHARED_BUFFERS" -c max_connections=200 -c max_wal_size=2GB
+    -c "fsync=$POSTGRES_FSYNC" -c log_checkpoints=off)
+  cd /
+  if [ "$(id -u)" = 0 ]; then # setpriv does not fork, so the pid is the server's
+    spawn postgres setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "${cmd[@]}"
+  else
+    spawn postgres "${cmd[@]}"
+  fi
+}
+
+stop_postgres() { end postgres INT; } # fast shutdown
+
+ready_postgres() { "$(pg_bin)/pg_isready" -q -h 127.0.0.1 -p "$(port_of postgres)"; }
+
+env_postgres() {
+  printf 'DISCODIFF_TEST_POSTGRES=postgres://postgres:%q@127.0.0.1:%s/postgres\n' "$POSTGRES_PASSWORD" "$(port_of postgres)"
+}
+
+# ---------------------------------------------------------------- commands
+
+do_start() { # NAME
+  local pid
+  if pid=$(running "$1"); then
+    await "$1"
+    say "$1: runs already, pid $pid, 127.0.0.1:$(port_of "$1")"
+    return
+  fi
+  "install_$1"
+  "start_$1"
+  await "$1"
+  say "$1: ready on 127.0.0.1:$(port_of "$1"), pid $(running "$1")"
+}
+
+do_status() { # NAME
+  local pid
+  if ! pid=$(running "$1"); then
+    printf '%-9s down\n' "$1"; return 1
+  elif "ready_$1"; then
+    printf '%-9s ready      pid %-7s 127.0.0.1:%s\n' "$1" "$pid" "$(port_of "$1")"
+  else
+    printf '%-9s not-ready  pid %-7s 127.0.0.1:%s\n' "$1" "$pid" "$(port_of "$1")"; return 1
+  fi
+}
+
+do_env() { # NAME
+  running "$1" >/dev/null || die "$1 does not run: services.sh start $1"
+  "env_$1"
+}
+
+do_clean() { "stop_$1"; rm -rf "$(data "$1")" "$(logf "$1")" "$(logf "$1").1" "$SERVICES_DIR/port/$1"; }
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
+
+command=${1:-}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- "${SERVICES[@]}"
+for s in "$@"; do [[ " ${SERVICES[*]} " == *" $s "* ]] || die "unknown service: $s (known: ${SERVICES[*]})"; done
+exec 9>"$SERVICES_DIR/.lock" # one change at a time; no server inherits the handle
+
+case $command in
+  install) flock 9; for s in "$@"; do "install_$s"; done ;;
+  start) flock 9; for s in "$@"; do do_start "$s"; done ;;
+  stop) flock 9; for s in "$@"; do "stop_$s"; done ;;
+  clean) flock 9; for s in "$@"; do do_clean "$s"; done ;;
+  status) rc=0; for s in "$@"; do do_status "$s" || rc=1; done; exit $rc ;;
+  env) for s in "$@"; do do_env "$s"; done ;;
+  *) usage ;;
+esac

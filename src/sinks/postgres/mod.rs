@@ -1,0 +1,302 @@
+//! Documents in a PostgreSQL database, in tables as Discogsography's readers expect them.
+//!
+//! One *control* connection stays open for the whole run: it holds an advisory lock that keeps other runs out, and does all but the
+//! writing. Each writer has a connection of its own with a staging table of its own. What is not kept: the lock, where the
+//! control connection is lost on the way; then the run number, which every transaction checks, keeps an older run from writing.
+//! Temporary tables, session settings and prepared statements do not survive a pooler that changes servers between transactions
+//! (PgBouncer's `transaction` mode): connect to the server, or through a pool in `session` mode.
+
+mod connect;
+mod error;
+mod merge;
+mod rows;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Transaction};
+use uuid::Uuid;
+
+use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
+use super::{Access, Class, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::model::{Kind, PerKind};
+use connect::{Address, at_start};
+use error::failed;
+
+mod embedded {
+    refinery::embed_migrations!("src/sinks/postgres/migrations");
+}
+
+/// Threads that move bytes between sockets and writers; the writers' own threads do the encoding, the server does the work.
+const THREADS: usize = 2;
+
+/// How often the last transaction of a run is tried where the connection is lost.
+const COMPLETIONS: u32 = 5;
+
+/// A PostgreSQL database.
+pub struct Postgres {
+    runtime: Arc<Runtime>,
+    address: Address,
+    access: Access,
+    control: Client,
+    /// The run number, once begun.
+    run: Option<i64>,
+}
+
+impl Postgres {
+    /// Connects, and for [`Access::Write`] locks other runs out. A password given here goes before one in the URL.
+    ///
+    /// Not to be called, nor any method, on a thread that already runs async code.
+    pub fn open(url: &str, password: Option<&str>, access: Access) -> Result<Postgres, SinkError> {
+        let address = Address::parse(url, password)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("postgres")
+            .enable_all()
+            .build()
+            .map_err(|e| SinkError::new(Class::Stop, "threads for PostgreSQL could not be started", e))?;
+        let control = runtime.block_on(connect(&address, access)).map_err(at_start)?;
+        Ok(Postgres { runtime: Arc::new(runtime), address, access, control, run: None })
+    }
+
+    /// The control connection, made anew where it was lost.
+    fn control(&mut self) -> Result<(Arc<Runtime>, &mut Client), SinkError> {
+        let runtime = Arc::clone(&self.runtime);
+        if self.control.is_closed() {
+            self.control = runtime.block_on(connect(&self.address, self.access))?;
+        }
+        Ok((runtime, &mut self.control))
+    }
+
+    fn pool(&self, size: usize) -> Result<Pool, SinkError> {
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        Pool::builder(Manager::from_config(self.address.config.clone(), NoTls, fast))
+            .max_size(size)
+            .build()
+            .map_err(|e| SinkError::new(Class::Stop, "a pool of connections could not be made", e))
+    }
+}
+
+async fn connect(address: &Address, access: Access) -> Result<Client, SinkError> {
+    match access {
+        Access::Read => address.connect(access).await,
+        Access::Write => address.connect_alone().await,
+    }
+}
+
+async fn exists(client: &Client, table: &str) -> Result<bool, Error> {
+    client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?.try_get(0)
+}
+
+async fn columns(tx: &Transaction<'_>, table: &str) -> Result<BTreeSet<String>, Error> {
+    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    tx.query(sql, &[&table]).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The applied migrations; empty where this database has none of ours.
+async fn migrations(tx: &Transaction<'_>) -> Result<Vec<Applied>, Error> {
+    if columns(tx, MIGRATIONS_TABLE).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = tx.query(&format!("SELECT version::int, applied_on::text, checksum::text FROM {MIGRATIONS_TABLE}"), &[]).await?;
+    rows.iter().map(|row| Ok(Applied { version: row.try_get(0)?, applied_on: row.try_get(1)?, checksum: row.try_get(2)? })).collect()
+}
+
+/// What is there under our names.
+async fn found(tx: &Transaction<'_>) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for (table, _) in TABLES {
+        let columns = columns(tx, table).await?;
+        if !columns.is_empty() {
+            let rows = tx.query_one(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), &[]).await?.try_get(0)?;
+            found.push(Found { table, columns, rows });
+        }
+    }
+    Ok(found)
+}
+
+/// What the database says about itself, once it is bound.
+async fn read_standing(tx: &Transaction<'_>) -> Result<Option<Standing>, Error> {
+    let Some(row) = tx.query_opt("SELECT state FROM binding", &[]).await? else { return Ok(None) };
+    let mut standing = Standing { state: Some(row.try_get(0)?), kinds: PerKind::default(), begun: PerKind::default() };
+    for row in tx.query("SELECT kind, begun_epoch, begun_id, epoch, id FROM applied", &[]).await? {
+        if let Some(kind) = Kind::from_name(row.try_get(0)?) {
+            let begun = Some(Epoch { number: row.try_get::<_, i64>(1)?.cast_unsigned(), id: row.try_get(2)? });
+            let epoch = |number: i64| row.try_get(4).map(|id| Epoch { number: number.cast_unsigned(), id });
+            standing.kinds[kind] = row.try_get::<_, Option<i64>>(3)?.map(epoch).transpose()?;
+            standing.begun[kind] = begun.filter(|_| begun != standing.kinds[kind]);
+        }
+    }
+    Ok(Some(standing))
+}
+
+/// Binds the database, raises its run number and notes what is begun.
+async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
+    let (epoch, id) = (run.epoch.number.cast_signed(), run.epoch.id);
+    let number: i64 = tx
+        .query_one(
+            "INSERT INTO binding AS b (one, state, store, run, begun_epoch, begun_id) VALUES (1, $1, $2, 1, $3, $4)
+             ON CONFLICT (one) DO UPDATE SET run = b.run + 1, begun_epoch = excluded.begun_epoch, begun_id = excluded.begun_id
+             RETURNING run",
+            &[&run.state, &Uuid::new_v4(), &epoch, &id],
+        )
+        .await?
+        .try_get(0)?;
+    // waits for the row locks of what is still in flight
+    tx.execute("UPDATE watermarks SET run = $1, batch = 0", &[&number]).await?;
+    tx.execute(
+        "INSERT INTO watermarks (writer, state, run, epoch, tick, batch)
+         SELECT n, $1, $2, $3, 0, 0 FROM generate_series(0, $4 - 1) n ON CONFLICT (writer) DO NOTHING",
+        &[&run.state, &number, &epoch, &writers(run)],
+    )
+    .await?;
+    // a kind of which another epoch was begun and never completed holds some of that: it is behind, whatever was applied before
+    tx.execute(
+        "UPDATE applied SET epoch = NULL, id = NULL WHERE begun_id <> $1 AND (begun_epoch, begun_id) IS DISTINCT FROM (epoch, id)",
+        &[&id],
+    )
+    .await?;
+    for (kind, read) in run.kinds.iter().filter_map(|(kind, read)| Some((kind, read.as_ref()?))) {
+        tx.execute(
+            "INSERT INTO snapshots (epoch, kind, month, file, sha256, begun_at) VALUES ($1, $2, $3, $4, $5, now())
+             ON CONFLICT (epoch, kind) DO UPDATE SET month = excluded.month, file = excluded.file, sha256 = excluded.sha256,
+             completed_at = NULL, abandoned = false",
+            &[&epoch, &kind.name(), &run.month, &read.file, &read.sha256],
+        )
+        .await?;
+        tx.execute(
+            "INSERT INTO applied (kind, begun_epoch, begun_id) VALUES ($1, $2, $3)
+             ON CONFLICT (kind) DO UPDATE SET begun_epoch = excluded.begun_epoch, begun_id = excluded.begun_id",
+            &[&kind.name(), &epoch, &id],
+        )
+        .await?;
+    }
+    let abandoned: Vec<i64> = run.abandoned.iter().map(|epoch| epoch.cast_signed()).collect();
+    tx.execute("UPDATE snapshots SET abandoned = true WHERE epoch = ANY($1) AND completed_at IS NULL", &[&abandoned]).await?;
+    Ok(number)
+}
+
+fn writers(run: &Run) -> i32 {
+    i32::try_from(run.workers.max(1)).unwrap_or(i32::MAX)
+}
+
+/// Notes how the kinds ended; `false` where another run has taken over.
+async fn end(client: &mut Client, run: &Run, number: i64, ends: &PerKind<Option<KindEnd>>) -> Result<bool, Error> {
+    let tx = client.transaction().await?;
+    if tx.query_opt("SELECT 1 FROM binding WHERE run = $1 FOR UPDATE", &[&number]).await?.is_none() {
+        return Ok(false);
+    }
+    let epoch = run.epoch.number.cast_signed();
+    for (kind, end) in ends.iter().filter_map(|(kind, end)| Some((kind, end.as_ref()?))) {
+        let [records, withheld, rejected] = [end.records, end.deletes_withheld, end.rejected].map(u64::cast_signed);
+        tx.execute(
+            "UPDATE snapshots SET completed_at = now(), records = $3, deletes_withheld = $4, rejected = $5 WHERE epoch = $1 AND kind = $2",
+            &[&epoch, &kind.name(), &records, &withheld, &rejected],
+        )
+        .await?;
+        if end.current {
+            tx.execute("UPDATE applied SET epoch = $2, id = $3 WHERE kind = $1 AND begun_id = $3", &[&kind.name(), &epoch, &run.epoch.id])
+                .await?;
+        }
+    }
+    tx.commit().await.map(|()| true)
+}
+
+impl Sink for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn standing(&mut self) -> Result<Standing, SinkError> {
+        let place = self.address.place.clone();
+        let fail = |e| failed(&place, "reading where it stands", e);
+        let (runtime, client) = self.control()?;
+        runtime.block_on(async {
+            let tx = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+            let tx = tx.start().await.map_err(fail)?;
+            let applied = migrations(&tx).await.map_err(fail)?;
+            tables::refuse_newer(&place, &applied, embedded::migrations::runner().get_migrations())?;
+            let migrated = !applied.is_empty();
+            if migrated && let Some(standing) = read_standing(&tx).await.map_err(fail)? {
+                return Ok(standing);
+            }
+            tables::refuse_foreign(&place, migrated, &found(&tx).await.map_err(fail)?)?;
+            Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() })
+        })
+    }
+
+    fn one_writer(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let place = self.address.place.clone();
+        if self.access == Access::Read {
+            return Err(SinkError::stop(format!("{place} was opened for reading only")));
+        }
+        if let Some(theirs) = self.standing()?.state.filter(|state| *state != run.state) {
+            return Err(tables::other_state(&place, theirs, run.state));
+        }
+        let (runtime, client) = self.control()?;
+        let number = runtime.block_on(async {
+            let mut migrations = embedded::migrations::runner().set_grouped(true);
+            migrations
+                .set_migration_table_name(MIGRATIONS_TABLE)
+                .run_async(client)
+                .await
+                .map_err(|e| SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated"), e))?;
+            let begin = async {
+                let tx = client.transaction().await?;
+                let number = bind(&tx, run).await?;
+                tx.commit().await.map(|()| number)
+            };
+            begin.await.map_err(|e| failed(&place, "beginning a run", e))
+        })?;
+        self.run = Some(number);
+        let size = usize::try_from(writers(run)).unwrap_or(1);
+        let (pool, run) = (self.pool(size)?, Arc::new(run.clone()));
+        Ok((0..writers(&run))
+            .map(|writer| {
+                Box::new(writer::PostgresWriter {
+                    runtime: Arc::clone(&self.runtime),
+                    pool: pool.clone(),
+                    place: place.clone(),
+                    run: Arc::clone(&run),
+                    number,
+                    writer,
+                    client: None,
+                    tried: None,
+                }) as Box<dyn Writer>
+            })
+            .collect())
+    }
+
+    fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
+        let place = self.address.place.clone();
+        let Some(number) = self.run else { return Err(SinkError::stop(format!("{place} was not begun"))) };
+        let mut attempt = 0;
+        loop {
+            let ended = self.control().and_then(|(runtime, client)| {
+                runtime.block_on(end(client, run, number, ends)).map_err(|e| failed(&place, "completing the snapshot", e))
+            });
+            attempt += 1;
+            match ended {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(tables::fenced(&place)),
+                Err(error) if error.class == Class::Retry && attempt < COMPLETIONS => {
+                    tracing::warn!("{error}; trying again");
+                    std::thread::sleep(Duration::from_secs(1 << attempt));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn documents(&mut self) -> Option<&mut dyn Documents> {
+        Some(self)
+    }
+}

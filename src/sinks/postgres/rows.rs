@@ -1,0 +1,53 @@
+//! Reading documents back.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use tokio_postgres::types::ToSql;
+
+use super::error::failed;
+use super::{Postgres, exists};
+use crate::model::Kind;
+use crate::sinks::{Documents, Row, SinkError, tables};
+
+impl Documents for Postgres {
+    fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
+        let place = self.address.place.clone();
+        let fail = |e| failed(&place, &format!("reading table {}", kind.plural()), e);
+        let (runtime, client) = self.control()?;
+        runtime.block_on(async {
+            if !exists(client, kind.plural()).await.map_err(fail)? {
+                return Ok(());
+            }
+            let none: [&(dyn ToSql + Sync); 0] = [];
+            // rows come as fast as they are taken: the client stops reading while one is waiting
+            let rows = client.query_raw(&format!("SELECT data_id, hash, data::text FROM {}", kind.plural()), none).await.map_err(fail)?;
+            let mut rows = pin!(rows);
+            while let Some(row) = rows.try_next().await.map_err(fail)? {
+                let text = |i| row.try_get::<_, &str>(i).map_err(fail);
+                each(Row { data_id: text(0)?, hash: text(1)?, data: text(2)? });
+            }
+            Ok(())
+        })
+    }
+
+    fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError> {
+        let place = self.address.place.clone();
+        let fail = |e| failed(&place, &format!("reading table {}", kind.plural()), e);
+        let (runtime, client) = self.control()?;
+        runtime.block_on(async {
+            if !exists(client, kind.plural()).await.map_err(fail)? {
+                return Ok(Vec::new());
+            }
+            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            let sql = format!("SELECT data_id, data::text FROM {} WHERE data_id = ANY($1)", kind.plural());
+            let mut found = Vec::with_capacity(ids.len());
+            for row in client.query(&sql, &[&ids]).await.map_err(fail)? {
+                if let Some(id) = tables::id_of(kind, row.try_get(0).map_err(fail)?) {
+                    found.push((id, row.try_get(1).map_err(fail)?));
+                }
+            }
+            Ok(found)
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Reading documents back.
+
+use rusqlite::OptionalExtension;
+
+use super::error::failed;
+use super::{Sqlite, columns};
+use crate::model::Kind;
+use crate::sinks::{Documents, Row, SinkError};
+
+impl Documents for Sqlite {
+    fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
+        let place = self.place.clone();
+        let Some(connection) = self.connection()? else { return Ok(()) };
+        let mut read = || {
+            if columns(connection, kind.plural())?.is_empty() {
+                return Ok(());
+            }
+            let mut statement = connection.prepare(&format!("SELECT data_id, hash, data FROM {}", kind.plural()))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let [data_id, hash, data] = [row.get_ref(0)?, row.get_ref(1)?, row.get_ref(2)?];
+                each(Row { data_id: data_id.as_str()?, hash: hash.as_str()?, data: data.as_str()? });
+            }
+            Ok(())
+        };
+        read().map_err(|e| failed(&place, &format!("reading table {}", kind.plural()), e))
+    }
+
+    fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError> {
+        let place = self.place.clone();
+        let Some(connection) = self.connection()? else { return Ok(Vec::new()) };
+        let read = || {
+            let mut found = Vec::new();
+            if columns(connection, kind.plural())?.is_empty() {
+                return Ok(found);
+            }
+            let mut statement = connection.prepare(&format!("SELECT data FROM {} WHERE data_id = ?", kind.plural()))?;
+            for id in ids {
+                if let Some(data) = statement.query_row([id.to_string()], |row| row.get(0)).optional()? {
+                    found.push((*id, data));
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|e| failed(&place, &format!("reading table {}", kind.plural()), e))
+    }
+}
