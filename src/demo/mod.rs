@@ -1,0 +1,1 @@
+//! Two months of small dumps.
