@@ -1,6 +1,6 @@
 //! Names of artists and labels: one for each id, and no name for two ids.
 //!
-//! The last word of a name, but for endings from closed lists, spells the id in syllables. Given names have less than three.
+//! The last word of a name, but for endings from closed lists, spells the id in syllables: two, three or five, by its size.
 
 use super::rng::{Rng, hash};
 use super::words::{GIVEN, GIVEN_END, ODD_GIVEN, TITLE};
@@ -14,33 +14,19 @@ const VOWELS: [&str; 12] = ["a", "e", "i", "o", "u", "ai", "ei", "oo", "ee", "au
 const SYLLABLES: u64 = (ONSETS.len() * VOWELS.len()) as u64;
 /// Ends of family names: no vowels, so that they cannot be read as one more syllable.
 const CODAS: [&str; 12] = ["", "", "", "n", "s", "r", "l", "m", "x", "ck", "rt", "nsk"];
-/// Ids below are spelled with three syllables.
-const THREE: u64 = SYLLABLES * SYLLABLES * SYLLABLES;
-/// Shares no factor with `THREE`: multiplying by it shuffles the ids below `THREE`.
+/// Ids below are spelled with two syllables.
+const TWO: u64 = SYLLABLES * SYLLABLES;
+/// Ids below are spelled with three.
+const THREE: u64 = TWO * SYLLABLES;
+/// Shares no factor with either: multiplying by it shuffles the ids below.
 const SHUFFLE: u64 = 29_986_577;
 
 const BANDS: &[&str] =
     &[" Trio", " Quartet", " Orchestra", " Ensemble", " Project", " Band", " Sound System", " Collective", " &amp; Friends", " Brothers"];
+#[rustfmt::skip]
 const LABELS: &[&str] = &[
-    " Records",
-    " Records",
-    " Recordings",
-    " Music",
-    " Studios",
-    " Publishing",
-    " Music Ltd.",
-    " Productions",
-    " Entertainment",
-    " Mastering",
-    " Pressing Co.",
-    " Media",
-    " Inc.",
-    " GmbH",
-    " Songs",
-    " Tapes",
-    " Disques",
-    " Edition",
-    "",
+    " Records", " Records", " Recordings", " Music", " Studios", " Publishing", " Music Ltd.", " Productions", " Entertainment",
+    " Mastering", " Pressing Co.", " Media", " Inc.", " GmbH", " Songs", " Tapes", " Disques", " Edition", "",
 ];
 
 /// Artists that many releases refer to, where their ids are among the generated.
@@ -74,7 +60,7 @@ pub(super) fn artist(out: &mut Vec<u8>, seed: u64, id: u64) {
     if form < 80 {
         out.push(b' ');
     }
-    family(out, seed, id);
+    family(out, seed, 0, id);
     if form >= 90 {
         out.extend_from_slice(rng.pick(BANDS).as_bytes());
     }
@@ -93,7 +79,7 @@ pub(super) fn label(out: &mut Vec<u8>, seed: u64, id: u64) {
     if out.len() > start {
         out.push(b' ');
     }
-    family(out, seed, id);
+    family(out, seed, 1, id);
     out.extend_from_slice(rng.pick(LABELS).as_bytes());
     numbered(out, &mut rng);
 }
@@ -106,14 +92,16 @@ pub(super) fn variation(out: &mut Vec<u8>, seed: u64, id: u64, rng: &mut Rng) {
         _ => out.extend_from_slice(&[b'A' + rng.below(26) as u8, b'.']),
     }
     out.push(b' ');
-    family(out, seed, id);
+    family(out, seed, 0, id);
 }
 
 /// Appends somebody's name that no record is about.
 pub(super) fn stranger(out: &mut Vec<u8>, rng: &mut Rng) {
     given(out, rng);
     out.push(b' ');
-    spell(out, rng.below(SYLLABLES * SYLLABLES), 2);
+    let start = out.len();
+    spell(out, rng.below(TWO), 2);
+    out[start].make_ascii_uppercase();
 }
 
 /// Appends one made-up word without a capital.
@@ -128,12 +116,14 @@ fn given(out: &mut Vec<u8>, rng: &mut Rng) {
     out.extend_from_slice(rng.pick(GIVEN_END).as_bytes());
 }
 
-fn family(out: &mut Vec<u8>, seed: u64, id: u64) {
-    let (start, dice) = (out.len(), hash([seed, 2, id]));
-    if id < THREE {
-        spell(out, ((id + seed % THREE) % THREE) * SHUFFLE % THREE, 3);
-    } else {
-        spell(out, id, 5);
+/// `kind`: 0 for artists, 1 for labels, so that their names differ.
+fn family(out: &mut Vec<u8>, seed: u64, kind: u64, id: u64) {
+    let (start, dice) = (out.len(), hash([seed, 2 + kind, id]));
+    let shuffled = |end: u64| (id + hash([seed, kind]) % end) % end * SHUFFLE % end;
+    match id {
+        0..TWO => spell(out, shuffled(TWO), 2),
+        TWO..THREE => spell(out, shuffled(THREE), 3),
+        _ => spell(out, id, 5),
     }
     out[start].make_ascii_uppercase();
     out.extend_from_slice(CODAS[(dice % CODAS.len() as u64) as usize].as_bytes());
@@ -165,7 +155,7 @@ mod tests {
     fn no_two_ids_share_a_name() {
         for make in [artist, label] {
             let mut seen = HashSet::new();
-            for id in (1..60_000).chain(THREE - 2_000..THREE + 2_000) {
+            for id in (1..60_000).chain(TWO - 2_000..TWO + 30_000).chain(THREE - 2_000..THREE + 2_000) {
                 let mut name = Vec::new();
                 make(&mut name, 7, id);
                 assert!(seen.insert(name.clone()), "{}", String::from_utf8_lossy(&name));

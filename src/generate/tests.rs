@@ -77,10 +77,8 @@ fn truth_is_what_a_slow_reading_of_the_files_finds() {
                 for (id, text) in pieces(kind, &dump) {
                     if elements(text).is_none() {
                         broken.push(id);
-                    } else if now.contains_key(&id) {
-                        again.push(id);
                     } else {
-                        now.insert(id, text.to_vec());
+                        now.entry(id).and_modify(|_| again.push(id)).or_insert_with(|| text.to_vec());
                     }
                 }
                 again.sort_unstable();

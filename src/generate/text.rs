@@ -104,7 +104,7 @@ pub(super) fn prose(out: &mut Vec<u8>, rng: &mut Rng, bytes: u64) {
         for _ in 0..[0, 0, 1, 1, 2][rng.below(5) as usize] {
             out.extend_from_slice(newline);
         }
-        if out.last() == Some(&b'.') {
+        if out.last() != Some(&b'\n') {
             out.push(b' ');
         }
     }

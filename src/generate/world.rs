@@ -64,7 +64,7 @@ impl World {
         let block = place / BLOCK;
         let dice = hash([self.seed, ALIASES, block]);
         // Its own inverse, and never the same place.
-        let other = block * BLOCK + (place % BLOCK ^ (1 + dice % (BLOCK - 1)));
+        let other = block * BLOCK + ((place % BLOCK) ^ (1 + dice % (BLOCK - 1)));
         let tied = hash([dice, place.min(other)]) % 100 < 9;
         (tied && self.first_artist(place) && self.first_artist(other)).then_some(other)
     }
