@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-/// Fast, and near to the size of the real files.
+/// As the real files are by their size. It is what the time goes into; a faster one would make what reads them look slower.
 const LEVEL: u32 = 6;
 const CHUNK: usize = 256 << 10;
 /// Chunks on their way to the compressor: enough to even out bursts, few enough to take no room.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::Kind;
 
+use super::names::HUBS;
 use super::rng::{Rng, hash, within};
 use super::{Error, Options};
 
@@ -206,7 +207,7 @@ impl Plan {
 
     /// A record that stood in the month before and has no end yet.
     fn steady(&self, i: u64, j: usize) -> bool {
-        i < self.grown[j - 1] && self.end(i).is_none()
+        i < self.grown[j - 1] && self.end(i).is_none() && !self.lasting(i)
     }
 
     fn whole(&self, i: u64, j: usize) -> bool {
@@ -219,7 +220,12 @@ impl Plan {
             return Some(*j);
         }
         let dies = |j: &usize| within(hash([self.seed, GONE, self.kind as u64, i, *j as u64]), DELETED * self.churn);
-        (self.born(i) + 1..self.grown.len()).find(dies)
+        (self.born(i) + 1..self.grown.len()).find(dies).filter(|_| !self.lasting(i))
+    }
+
+    /// An artist that so much refers to that it never vanishes.
+    fn lasting(&self, i: u64) -> bool {
+        self.kind == Kind::Artist && HUBS.iter().any(|(id, _)| *id == self.id(i))
     }
 
     /// A number for this month's edit of a record; `None`: it is not edited.
@@ -276,6 +282,16 @@ mod tests {
         assert!(Plan::new(&options, Kind::Release).is_ok());
         let error = Plan::new(&options, Kind::Label).err().unwrap().to_string();
         assert_eq!(error, "--broken 60: there are only 50 labels to choose from");
+    }
+
+    #[test]
+    fn artists_that_much_refers_to_never_vanish() {
+        let plan =
+            Plan::new(&Options { churn: 20.0, months: 9, merges: 20, reinserts: 20, ..Options::new("", 1000) }, Kind::Artist).unwrap();
+        for (id, _) in HUBS {
+            let Some(i) = plan.place(id) else { continue };
+            assert!((plan.born(i)..9).all(|j| plan.alive(i, j)), "{id}");
+        }
     }
 
     #[test]

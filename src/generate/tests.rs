@@ -63,7 +63,7 @@ fn numbers(value: &Value) -> Vec<u64> {
 
 #[test]
 fn truth_is_what_a_slow_reading_of_the_files_finds() {
-    for seed in 1..4 {
+    for seed in [1, 2, 99] {
         let out = tempfile::tempdir().unwrap();
         made(&odd(out.path(), seed));
         let truth: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(out.path().join("truth.json")).unwrap()).unwrap();
@@ -127,6 +127,24 @@ fn the_same_options_give_the_same_bytes() {
         }
     }
     assert_eq!(fs::read(one.path().join("truth.json")).unwrap(), fs::read(other.path().join("truth.json")).unwrap());
+}
+
+#[test]
+fn what_is_merged_away_is_replaced_where_it_stood_and_nowhere_else() {
+    for seed in 1..6 {
+        let out = tempfile::tempdir().unwrap();
+        let few = Options { artists: Some(300), labels: Some(300), masters: Some(300), ..Options::new(out.path(), 500) };
+        let options = Options { months: 4, merges: 40, churn: 0.0, seed, ..few };
+        let (summary, months) = (made(&options), options.names());
+        for (at, pair) in months.windows(2).enumerate() {
+            assert!(summary.counts(at + 1, Kind::Release).updated > 100);
+            let dumps = [0, 1].map(|n| read(out.path(), &pair[n], Kind::Release));
+            let [before, after] = dumps.each_ref().map(|dump| pieces(Kind::Release, dump));
+            for ((id, old), (_, new)) in before.iter().zip(&after) {
+                assert_eq!(elements(old), elements(new), "release {id} in {}", pair[1]);
+            }
+        }
+    }
 }
 
 #[test]

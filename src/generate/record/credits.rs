@@ -9,8 +9,9 @@ use super::edits::What;
 use super::{Page, Part};
 
 impl Page<'_> {
-    /// `<artists>` of a release or master; gives the first one's id. `trailing`: how often a join follows the last.
-    pub(super) fn artists(&mut self, trailing: f64) -> u64 {
+    /// `<artists>` of a release or master; gives the first one's id, and whether they are too many to name.
+    /// `trailing`: how often a join follows the last.
+    pub(super) fn artists(&mut self, trailing: f64) -> (u64, bool) {
         let mut rng = self.dice(Part::Artists);
         let [(various, _), (unknown, _), _] = HUBS;
         let hub = match rng.below(100) {
@@ -37,7 +38,8 @@ impl Page<'_> {
             }
         }
         self.raw("</artists>");
-        first
+        // Not by the id of the first, which somebody may be merged into later.
+        (first, hub == Some(various))
     }
 
     /// `<artists>` of a track.

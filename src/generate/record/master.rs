@@ -21,7 +21,7 @@ impl Page<'_> {
         }
         self.number(main);
         self.raw("</main_release>");
-        let artist = self.artists(0.84);
+        let (artist, _) = self.artists(0.84);
         self.genres(0.992);
         self.element("year", &if rng.chance(0.06) { 0 } else { rng.range(1955, 2024) }.to_string());
         self.title();

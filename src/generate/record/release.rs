@@ -2,7 +2,6 @@
 
 use crate::model::Kind;
 
-use super::super::names::HUBS;
 use super::super::rng::Rng;
 use super::super::text;
 use super::super::vocabulary::{COUNTRIES, ENTITIES, FORMATS, IDENTIFIERS, SOCIETIES};
@@ -22,7 +21,7 @@ impl Page<'_> {
         self.raw("<release id=\"");
         self.number(id);
         self.raw("\" status=\"Accepted\">");
-        let artist = self.artists(0.0);
+        let (artist, various) = self.artists(0.0);
         self.title();
         let label_code = self.labels();
         let credits = some(&mut rng, 0.82, 2.3);
@@ -41,7 +40,7 @@ impl Page<'_> {
             false if tracks > 20 => Sides::Discs(18),
             false => Sides::Plain,
         };
-        let (compiled, credited) = (artist == HUBS[0].0 || rng.chance(0.13), if rng.chance(0.5) { rng.unit() } else { 0.0 });
+        let (compiled, credited) = (various || rng.chance(0.13), if rng.chance(0.5) { rng.unit() } else { 0.0 });
         self.tracklist(tracks, sides, compiled, credited);
         let identifiers = some(&mut rng, 0.8, 2.8);
         self.identifiers(identifiers, label_code);
