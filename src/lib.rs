@@ -22,6 +22,8 @@
 
 pub mod cli;
 pub mod dataflows;
+pub mod demo;
+pub mod generate;
 pub mod model;
 pub mod refresh;
 pub mod settings;

@@ -1,6 +1,17 @@
 //! `discodiff check`: would a run go well?
 
+use std::path::Path;
+
 use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::exit::Exit;
+use super::{open, output};
+use crate::sinks::Access;
+use crate::sources::Snapshot;
+use crate::state::{State, rows};
+use crate::telemetry::words::{bytes, count};
 
 use crate::settings::{DumpsFlags, Flags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
@@ -39,4 +50,108 @@ impl CheckArgs {
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         load(&Flags::of(&[&self.dumps, &self.state, &self.sinks, &self.run, &self.output]))
     }
+}
+
+/// Tries what is named, one after the other, and says of each whether it would do.
+pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+    let mut found: Vec<Finding> = Vec::new();
+    let mut note = |what: &'static str, result: anyhow::Result<String>| {
+        let (ok, said) = match result {
+            Ok(said) => (true, said),
+            Err(error) => (false, format!("{error:#}")),
+        };
+        found.push(Finding { what, ok, said });
+    };
+    if let Some(dumps) = &settings.dumps {
+        note("dumps", Snapshot::find(dumps).map(|snapshot| describe(&snapshot)).map_err(Into::into));
+    }
+    let state = settings.state.as_ref().map(|folder| look(folder));
+    let id = state.as_ref().and_then(|state| state.as_ref().ok()).map(|(id, _)| *id);
+    if let Some(state) = state {
+        note("state", state.map(|(_, said)| said));
+    }
+    for (what, only) in stores(settings) {
+        note(what, store(&only, id.flatten()));
+    }
+    let good = found.iter().all(|finding| finding.ok);
+    if settings.json {
+        output::json(&serde_json::json!({ "ok": good, "checks": found }))?;
+    } else {
+        let mut text = format!("{settings}\n\n");
+        for Finding { what, ok, said } in &found {
+            text += &format!("{:<9} {}  {said}\n", what, if *ok { "ok  " } else { "FAIL" });
+        }
+        if found.is_empty() {
+            text += "Nothing is named that could be tried: name --dumps, --state or a sink.\n";
+        }
+        output::text(&text)?;
+    }
+    Ok(if good { Exit::Complete } else { Exit::Failed })
+}
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    said: String,
+}
+
+fn describe(snapshot: &Snapshot) -> String {
+    let files = snapshot.files.iter().filter_map(|(kind, file)| Some((kind, file.as_ref()?)));
+    let files: Vec<_> = files
+        .map(|(kind, file)| {
+            let sum = match file.checksum_agrees {
+                Some(true) => ", checksum agrees",
+                Some(false) => ", CHECKSUM DIFFERS: fetch it again",
+                None => "",
+            };
+            format!("{} {}{sum}", kind.plural(), bytes(file.bytes))
+        })
+        .collect();
+    format!("{}: {}", snapshot.month, files.join("; "))
+}
+
+/// The state's id, if there is a state, and what to say. A folder that does not exist is not made.
+fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
+    if !folder.exists() {
+        return Ok((None, format!("{} will be made", folder.display())));
+    }
+    let state = State::open(folder)?;
+    if state.is_fresh() {
+        return Ok((None, format!("{} holds no state yet", folder.display())));
+    }
+    rows(folder, state.manifest(), |_, _| {})?;
+    let records: u64 = state.manifest().records().0.iter().sum();
+    Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
+}
+
+/// The settings with one store each, so that one that fails does not hide the others.
+fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
+    let named =
+        [("postgres", settings.postgres.is_some()), ("sqlite", settings.sqlite_file().is_some()), ("feed", settings.feed.is_some())];
+    named
+        .into_iter()
+        .filter(|(_, named)| *named)
+        .map(|(what, _)| {
+            let mut only = settings.clone();
+            only.postgres = only.postgres.filter(|_| what == "postgres");
+            only.sqlite = settings.sqlite_file().filter(|_| what == "sqlite");
+            only.feed = only.feed.filter(|_| what == "feed");
+            (what, only)
+        })
+        .collect()
+}
+
+fn store(settings: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {
+    let mut said = Vec::new();
+    for mut sink in open::sinks(settings, Access::Read)? {
+        let standing = sink.standing()?;
+        said.push(match standing.state {
+            None => "empty: it will be filled".to_owned(),
+            Some(bound) if Some(bound) == state => "belongs to this state".to_owned(),
+            Some(bound) if settings.state.is_some() => anyhow::bail!("it belongs to another state, {bound}: a refresh would refuse it"),
+            Some(bound) => format!("belongs to the state {bound}"),
+        });
+    }
+    Ok(said.join(", "))
 }

@@ -1,6 +1,18 @@
 //! `discodiff demo`: two small months that are built in.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
 use clap::Args;
+use rusqlite::{Connection, OpenFlags};
+
+use super::exit::Exit;
+use super::{open, output, report};
+use crate::demo;
+use crate::model::Kind;
+use crate::refresh::refresh;
+use crate::sinks::Access;
 
 use crate::settings::{Flags, Key, Mistakes, Origin, OutputFlags, Settings, StateFlags, load};
 
@@ -35,4 +47,76 @@ impl DemoArgs {
         }
         Ok(settings)
     }
+}
+
+/// Says that a folder is the demo's, so that it may be emptied when the demo begins anew.
+const MARK: &str = "this-is-a-demo";
+
+/// Applies both months to a new state, and shows what changed from the first to the second.
+pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+    let folder = settings.state_dir()?;
+    prepare(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+    let dumps = folder.join("dumps");
+    demo::unpack(&dumps).with_context(|| format!("cannot write to {}", dumps.display()))?;
+    let mut runs = Vec::new();
+    for (month, _) in demo::MONTHS {
+        let request = open::request(settings, &dumps.join(month))?;
+        runs.push(refresh(&request, || open::sinks(settings, Access::Write))?);
+    }
+    if settings.json {
+        output::json(&runs.iter().map(|run| &run.report).collect::<Vec<_>>())?;
+    } else {
+        for run in &runs {
+            output::line(&report::table(run))?;
+        }
+        output::text(&changed(folder)?)?;
+    }
+    for note in runs.iter().flat_map(|run| report::notes(&run.notes)) {
+        tracing::warn!("{note}");
+    }
+    Ok(if runs.iter().all(|run| run.is_clean()) { Exit::Complete } else { Exit::Incomplete })
+}
+
+/// An empty folder, or the demo's own of an earlier time, emptied.
+fn prepare(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mark = folder.join(MARK);
+    if mark.exists() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+    } else if fs::read_dir(folder)?.next().is_some() {
+        anyhow::bail!("it is not empty, and not from an earlier demo: name another folder with --state");
+    }
+    Ok(fs::write(mark, "Made by `discodiff demo`, which empties this folder when it runs again.\n")?)
+}
+
+/// A few of the changes, as any reader of the store finds them.
+fn changed(folder: &Path) -> anyhow::Result<String> {
+    let store = folder.join("discodiff.sqlite");
+    let connection = Connection::open_with_flags(&store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut text = "What changed in the second month, from the table `changes`:\n".to_owned();
+    for kind in Kind::ALL {
+        let sql = format!(
+            "SELECT c.op, c.id, coalesce(json_extract(d.data, '$.name'), json_extract(d.data, '$.title'), ''), coalesce(c.fields, '')
+             FROM changes c LEFT JOIN {} d ON d.data_id = c.id
+             WHERE c.epoch = (SELECT max(epoch) FROM changes) AND c.kind = ?1
+               AND (SELECT count(*) FROM changes b WHERE (b.epoch, b.kind, b.op) = (c.epoch, c.kind, c.op) AND CAST(b.id AS INT) < CAST(c.id AS INT)) < 2
+             ORDER BY c.op, CAST(c.id AS INT)",
+            kind.plural()
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([kind.name()])?;
+        while let Some(row) = rows.next()? {
+            let (op, id, name, fields): (String, String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let fields =
+                if fields.is_empty() { String::new() } else { format!("  {}", fields.replace(['[', ']', '"'], "").replace(',', ", ")) };
+            text += format!("  {op:<6} {:<7} {id:>4}  {name}{fields}", kind.name()).trim_end();
+            text.push('\n');
+        }
+    }
+    text += &format!("\nLook around:  sqlite3 {0} 'SELECT * FROM changes'\n", store.display());
+    text += &format!("              discodiff status --state {0}\n              discodiff verify --state {0}\n", folder.display());
+    Ok(text)
 }

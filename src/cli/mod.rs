@@ -7,10 +7,13 @@
 pub mod check;
 pub mod demo;
 pub mod exit;
+pub mod generate;
+mod open;
 pub mod output;
 pub mod panics;
 pub mod plan;
 pub mod refresh;
+mod report;
 pub mod status;
 pub mod verify;
 
@@ -20,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::{debug, error};
 
-use crate::settings::{Mistakes, Settings};
+use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::telemetry::log;
 use exit::Exit;
 
@@ -66,6 +69,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Try settings, folders and connections before a run
     Check(check::CheckArgs),
+    /// Write synthetic dumps of any size, two or more months that differ as real ones do
+    Generate(generate::Args),
     /// Send two small months that are built in through the whole way
     Demo(demo::DemoArgs),
 }
@@ -74,6 +79,7 @@ impl Command {
     /// The settings of the command that was given.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         match self {
+            Command::Generate(_) => load(&Flags::of(&[])),
             Command::Refresh(args) => args.settings(),
             Command::Plan(args) => args.settings(),
             Command::Verify(args) => args.settings(),
@@ -83,8 +89,16 @@ impl Command {
         }
     }
 
-    fn run(&self, _settings: &Settings) -> anyhow::Result<Exit> {
-        anyhow::bail!("this command is not there yet")
+    fn run(&self, settings: &Settings) -> anyhow::Result<Exit> {
+        match self {
+            Command::Refresh(_) => refresh::run(settings),
+            Command::Plan(_) => plan::run(settings),
+            Command::Verify(_) => verify::run(settings),
+            Command::Status(_) => status::run(settings),
+            Command::Check(_) => check::run(settings),
+            Command::Generate(args) => generate::run(args),
+            Command::Demo(_) => demo::run(settings),
+        }
     }
 }
 

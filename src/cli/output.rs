@@ -10,6 +10,11 @@ pub fn line(text: &str) -> io::Result<()> {
     quietly(writeln!(io::stdout().lock(), "{text}"))
 }
 
+/// Prints a text that brings its own line ends.
+pub fn text(text: &str) -> io::Result<()> {
+    quietly(write!(io::stdout().lock(), "{text}"))
+}
+
 /// Prints a value as one line of JSON.
 pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
     line(&serde_json::to_string(value)?)

@@ -1,6 +1,12 @@
 //! `discodiff plan`: what a refresh would do.
 
 use clap::Args;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::{open, output, report};
+use crate::refresh::foresee;
+use crate::sinks::Access;
 
 use crate::settings::{DumpsFlags, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, StateFlags, StoreFlags, load};
 
@@ -49,4 +55,24 @@ impl PlanArgs {
         }
         Ok(settings)
     }
+}
+
+/// Looks, and says what a refresh would do.
+pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+    let request = open::request(settings, settings.dumps_dir()?)?;
+    let foreseen = foresee(&request, open::sinks(settings, Access::Read)?)?;
+    drop(request);
+    if settings.json {
+        let withheld: Vec<_> = foreseen.refreshed.notes.withheld.iter().collect();
+        let mut object = serde_json::to_value(&foreseen.refreshed.report)?;
+        object["samples"] = serde_json::to_value(&foreseen.samples)?;
+        object["fields"] = serde_json::to_value(&foreseen.fields)?;
+        object["withheld"] = withheld.iter().map(|(kind, number, why)| json!({"kind": kind, "deletes": number, "why": why})).collect();
+        output::json(&object)?;
+    } else {
+        let table = report::table(&foreseen.refreshed).replacen(" applied in ", " would be applied; looked at in ", 1);
+        output::text(&(table + &report::foreseen(&foreseen)))?;
+    }
+    report::notes(&foreseen.refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
+    Ok(report::exit(&foreseen.refreshed))
 }

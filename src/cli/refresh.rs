@@ -2,6 +2,11 @@
 
 use clap::Args;
 
+use super::exit::Exit;
+use super::{open, output, report};
+use crate::refresh::refresh;
+use crate::sinks::Access;
+
 use crate::settings::{DumpsFlags, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
@@ -44,4 +49,18 @@ impl RefreshArgs {
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         load(&Flags::of(&[&self.dumps, &self.state, &self.sinks, &self.run, &self.output]).needing(&[Key::Dumps, Key::State]))
     }
+}
+
+/// Applies the month, and says what it came to.
+pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+    let request = open::request(settings, settings.dumps_dir()?)?;
+    let refreshed = refresh(&request, || open::sinks(settings, Access::Write))?;
+    drop(request);
+    if settings.json {
+        output::json(&refreshed.report)?;
+    } else {
+        output::text(&report::table(&refreshed))?;
+    }
+    report::notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
+    Ok(report::exit(&refreshed))
 }

@@ -1,6 +1,13 @@
 //! `discodiff verify`: sinks against the state, from content.
 
 use clap::Args;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::{open, output};
+use crate::sinks::Access;
+use crate::telemetry::words::count;
+use crate::verify::{total, verify};
 
 use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
@@ -34,4 +41,41 @@ impl VerifyArgs {
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         load(&Flags::of(&[&self.state, &self.sinks, &self.output]).needing(&[Key::State]))
     }
+}
+
+/// Compares, and names what differs.
+pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+    let mut sinks = open::sinks(settings, Access::Read)?;
+    if sinks.iter().all(|sink| !sink.holds_documents()) {
+        anyhow::bail!("no document store is named: verify compares --sqlite and --postgres with the state");
+    }
+    let verified = verify(settings.state_dir()?, &mut sinks)?;
+    let differences = total(&verified);
+    if settings.json {
+        output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;
+    } else {
+        let mut text = String::new();
+        for (sink, store) in &verified {
+            for (kind, found) in &store.kinds {
+                text += &match found.is_empty() {
+                    true => format!("{sink}: {} {} equal the state\n", count(found.records), kind.plural()),
+                    false => format!(
+                        "{sink}: of {} {} in the state {} differ, {} are missing, {} are not in the state\n",
+                        count(found.records),
+                        kind.plural(),
+                        count(found.differ),
+                        count(found.missing),
+                        count(found.extra)
+                    ),
+                };
+                found.named.iter().for_each(|named| text += &format!("  {kind} {}: {}\n", named.id, named.what));
+                let unnamed = found.differ + found.missing + found.extra - found.named.len() as u64;
+                if unnamed > 0 {
+                    text += &format!("  and {} more\n", count(unnamed));
+                }
+            }
+        }
+        output::text(&text)?;
+    }
+    Ok(if differences == 0 { Exit::Complete } else { Exit::Failed })
 }

@@ -256,7 +256,11 @@ impl Diff {
                         Stance::Awaiting => return,
                         Stance::Sweeping(sweep) => {
                             if !self.sweep(sweep, event_capability, &mut events) {
-                                if self.budget.has_room() { activator.activate() } else { activator.activate_after(NO_ROOM) }
+                                if self.budget.has_room() {
+                                    activator.activate()
+                                } else {
+                                    activator.activate_after(NO_ROOM)
+                                }
                                 return;
                             }
                             stance = Stance::Reading;

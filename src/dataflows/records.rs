@@ -1,9 +1,9 @@
 //! `records`: the source operator of each worker, which releases what the reader feeds it.
 
 use crossbeam_channel::TryRecvError;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::{OutputBuilderSession, source};
 use timely::dataflow::{Scope, Stream};
-use timely::container::CapacityContainerBuilder;
 
 use super::Arrival;
 use crate::sources::{Inlet, Tick};

@@ -20,8 +20,8 @@ use timely::scheduling::SyncActivator;
 
 use super::Event;
 use crate::model::{Key, PerKind, Verdict};
-use crate::sinks::driver::{Acknowledgement, Part};
 use crate::sinks::Need;
+use crate::sinks::driver::{Acknowledgement, Part};
 use crate::sources::{Budget, Tick};
 
 /// The fields of documents that changed, as a document store found them.

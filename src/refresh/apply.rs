@@ -55,8 +55,9 @@ pub fn apply(
     let workers = request.workers;
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
-    let everything =
-        PerKind::from_fn(|kind| targets.iter().any(|target| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything)));
+    let everything = PerKind::from_fn(|kind| {
+        targets.iter().any(|target| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything))
+    });
     let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]).filter_map(|(_, file)| file.clone()).collect();
     let diff = DiffOptions {
         epoch: plan.epoch.number,
@@ -67,7 +68,8 @@ pub fn apply(
     for file in &files {
         request.progress.kind_started(file.kind, Some(file.bytes));
     }
-    let (reading, inlets) = read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget)).context("cannot start the reader")?;
+    let (reading, inlets) =
+        read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget)).context("cannot start the reader")?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
     for target in targets {

@@ -65,7 +65,8 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
     let stop = setting.stop.clone();
     let guards = timely::execute(config, move |worker| {
         let slot = slots[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
-        let outcome = slot.ok_or_else(|| anyhow!("worker {} has no inlet", worker.index())).and_then(|equipment| work(worker, &setting, equipment));
+        let outcome =
+            slot.ok_or_else(|| anyhow!("worker {} has no inlet", worker.index())).and_then(|equipment| work(worker, &setting, equipment));
         if let Err(error) = &outcome {
             setting.stop.fail(anyhow!("{error:#}"));
         }

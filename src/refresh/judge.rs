@@ -131,10 +131,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
     let newest = known.map(|epoch| epoch.number).chain([manifest.last_epoch]).max().unwrap_or(0);
     let (epoch, abandoned) = match resumed {
         Some(epoch) => (epoch, Vec::new()),
-        None => (
-            Epoch { number: newest + 1, id: crate::state::new_id() },
-            manifest.begun.iter().map(|begun| begun.epoch.number).collect(),
-        ),
+        None => (Epoch { number: newest + 1, id: crate::state::new_id() }, manifest.begun.iter().map(|begun| begun.epoch.number).collect()),
     };
     Ok(Some(Plan { epoch, resumed: resumed.is_some(), read, needs, abandoned }))
 }

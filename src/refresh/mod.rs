@@ -53,11 +53,27 @@ pub struct Request {
     pub progress: Arc<Progress>,
 }
 
-/// Brings `sinks` to the snapshot in `request.dumps`.
-pub fn refresh(request: &Request, sinks: &mut [Box<dyn Sink>]) -> Result<Refreshed> {
+/// Brings the sinks that `open` gives to the snapshot in `request.dumps`. They are opened when the state is locked, and closed at the
+/// end, however that comes.
+pub fn refresh(request: &Request, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
     let snapshot = Snapshot::find(&request.dumps)?;
-    let mut state = State::open(&request.state)?;
+    let state = State::open(&request.state)?;
+    let mut sinks = open()?;
+    let result = refresh_opened(request, begun, snapshot, state, &mut sinks);
+    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
+    let refreshed = result?;
+    closed?;
+    Ok(refreshed)
+}
+
+fn refresh_opened(
+    request: &Request,
+    begun: Instant,
+    snapshot: Snapshot,
+    mut state: State,
+    sinks: &mut [Box<dyn Sink>],
+) -> Result<Refreshed> {
     let members = members(state.manifest(), sinks)?;
     let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed)? else {
         let mut refreshed = Refreshed::default();
@@ -75,10 +91,8 @@ pub fn refresh(request: &Request, sinks: &mut [Box<dyn Sink>]) -> Result<Refresh
     let mut manifest = before.clone();
     manifest.last_epoch = plan.epoch.number;
     manifest.abandoned.extend(&plan.abandoned);
-    manifest.begun = Some(Begun {
-        epoch: plan.epoch,
-        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())),
-    });
+    manifest.begun =
+        Some(Begun { epoch: plan.epoch, files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())) });
     state.replace(manifest.clone())?;
 
     let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, request.workers, sinks)).collect();
@@ -182,7 +196,14 @@ fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>],
     }
 }
 
-fn run_of(before: &Manifest, snapshot: &Snapshot, plan: &Plan, needs: &PerKind<Option<Need>>, workers: usize, sinks: &[Box<dyn Sink>]) -> Run {
+fn run_of(
+    before: &Manifest,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    needs: &PerKind<Option<Need>>,
+    workers: usize,
+    sinks: &[Box<dyn Sink>],
+) -> Run {
     let kind_run = |kind: Kind| {
         let file = snapshot.files[kind].as_ref()?;
         Some(KindRun { need: needs[kind]?, file: file.name.clone(), sha256: file.sha256.clone() })

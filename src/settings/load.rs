@@ -53,28 +53,18 @@ pub fn load(flags: &Flags) -> Result<Settings, Mistakes> {
 }
 
 impl Settings {
-    /// How to connect to PostgreSQL, where it was named; reads the password file. Its Debug hides the password.
-    pub fn postgres_config(&self) -> Result<Option<Config>, Mistakes> {
-        let Some(url) = &self.postgres else { return Ok(None) };
-        let mut mistakes = Mistakes::default();
-        let config = match (url.reveal().parse::<Config>(), &self.postgres_password_file) {
-            (Ok(config), None) => return Ok(Some(config)),
-            (Err(_), _) => {
-                mistakes.add("postgres", "is no URL");
-                return Err(mistakes);
+    /// PostgreSQL's password, where a file holds it: the step that reads the file.
+    pub fn postgres_password(&self) -> Result<Option<Secret>, Mistakes> {
+        let Some(path) = &self.postgres_password_file else { return Ok(None) };
+        match fs::read_to_string(path) {
+            Ok(password) => Ok(Some(Secret::new(without_line_end(&password)))),
+            Err(error) => {
+                let key = super::Key::PostgresPasswordFile;
+                let mut mistakes = Mistakes::default();
+                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
+                Err(mistakes)
             }
-            (Ok(config), Some(path)) => fs::read_to_string(path).map(|password| {
-                let mut config = config;
-                config.password(without_line_end(&password));
-                config
-            }),
-        };
-        config.map(Some).map_err(|error| {
-            let key = super::Key::PostgresPasswordFile;
-            let path = self.postgres_password_file.as_deref().unwrap_or("".as_ref()).display();
-            mistakes.add(self.origin(key).place(key), format!("{path} cannot be read: {error}"));
-            mistakes
-        })
+        }
     }
 }
 

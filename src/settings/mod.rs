@@ -41,7 +41,7 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// The SQLite file, where one was named; see [`Settings::sqlite_file`].
     pub sqlite: Option<PathBuf>,
-    /// PostgreSQL's URL; see [`Settings::postgres_config`].
+    /// PostgreSQL's URL; see [`Settings::postgres_password`].
     pub postgres: Option<Secret>,
     /// The file that holds PostgreSQL's password.
     pub postgres_password_file: Option<PathBuf>,

@@ -73,13 +73,7 @@ impl Reading {
 }
 
 /// Starts to read `files`, in the order of kinds, for `workers` workers. Returns at once, with an inlet for each worker.
-pub fn read(
-    files: Vec<DumpFile>,
-    epoch: u64,
-    size: BlockSize,
-    workers: usize,
-    budget: Arc<Budget>,
-) -> io::Result<(Reading, Vec<Inlet>)> {
+pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, budget: Arc<Budget>) -> io::Result<(Reading, Vec<Inlet>)> {
     let mut outlets = Vec::with_capacity(workers);
     let mut inlets = Vec::with_capacity(workers);
     for _ in 0..workers {
@@ -121,7 +115,9 @@ fn inflate(file: &DumpFile, position: Arc<Position>) -> io::Result<Receiver<Piec
         let ended = match opened {
             Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
             Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => decompress(file, path.extension().is_some_and(|extension| extension == "gz"), &position, &sender).map(Piece::Broken),
+            Ok(file) => {
+                decompress(file, path.extension().is_some_and(|extension| extension == "gz"), &position, &sender).map(Piece::Broken)
+            }
         };
         if let Some(piece) = ended {
             // Nobody waits for it any more when the run has been stopped.

@@ -28,7 +28,9 @@ pub enum StateError {
         holder: String,
     },
     /// Fingerprints, but nothing that says which are valid.
-    #[error("{folder} holds {part:?} but no manifest.json: the state is damaged. Restore the folder from a backup, or begin with an empty one and empty stores")]
+    #[error(
+        "{folder} holds {part:?} but no manifest.json: the state is damaged. Restore the folder from a backup, or begin with an empty one and empty stores"
+    )]
     ManifestMissing {
         /// The state's folder.
         folder: PathBuf,

@@ -36,25 +36,23 @@ pub struct State {
 }
 
 impl State {
-    /// Opens the state in `folder`, or begins a new one where there is none: folder, lock and an empty generation.
+    /// Opens the state in `folder` and locks it. Where there is none, a new one begins, which is durable once [`State::replace`] was
+    /// called.
     pub fn open(folder: &Path) -> Result<State, StateError> {
         fs::create_dir_all(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
         let lock = lock(folder)?;
-        match read_manifest(folder)? {
-            Some(manifest) => Ok(State { folder: folder.to_owned(), manifest, fresh: false, _lock: Some(lock) }),
-            None => {
-                let state = State { folder: folder.to_owned(), manifest: Manifest::new(), fresh: true, _lock: Some(lock) };
-                state.write_manifest(&state.manifest)?;
-                Ok(state)
-            }
-        }
+        State::read(folder, Some(lock))
     }
 
     /// Reads the state in `folder` without changing or locking anything; where there is none, an empty one that is nowhere.
     pub fn look(folder: &Path) -> Result<State, StateError> {
+        State::read(folder, None)
+    }
+
+    fn read(folder: &Path, lock: Option<File>) -> Result<State, StateError> {
         let manifest = if folder.is_dir() { read_manifest(folder)? } else { None };
         let fresh = manifest.is_none();
-        Ok(State { folder: folder.to_owned(), manifest: manifest.unwrap_or_else(Manifest::new), fresh, _lock: None })
+        Ok(State { folder: folder.to_owned(), manifest: manifest.unwrap_or_else(Manifest::new), fresh, _lock: lock })
     }
 
     /// Whether there was none before.

@@ -194,11 +194,7 @@ impl PartReader {
 }
 
 /// Calls `each` for every row of the valid generation, in order of keys.
-pub fn rows(
-    folder: &Path,
-    manifest: &Manifest,
-    each: impl FnMut(Key, Fingerprint),
-) -> Result<(), StateError> {
+pub fn rows(folder: &Path, manifest: &Manifest, each: impl FnMut(Key, Fingerprint)) -> Result<(), StateError> {
     merge(folder, manifest, |_| true, |_| true, each)
 }
 
@@ -254,9 +250,8 @@ mod tests {
 
     fn rows_in(n: u64) -> Vec<(Key, Fingerprint)> {
         let kinds = |i: u64| if i.is_multiple_of(3) { Kind::Artist } else { Kind::Release };
-        let mut rows: Vec<_> = (1..=n)
-            .filter_map(|i| Some((Key::new(kinds(i), i * 7)?, Fingerprint { raw: i, document: i * 2, graph: i * 3 })))
-            .collect();
+        let mut rows: Vec<_> =
+            (1..=n).filter_map(|i| Some((Key::new(kinds(i), i * 7)?, Fingerprint { raw: i, document: i * 2, graph: i * 3 }))).collect();
         rows.sort();
         rows
     }

@@ -32,10 +32,14 @@ impl Item {
         let title = |version| format!("<title>Title {version}</title>");
         match self {
             Item::Whole { id, version, spelling: 0 } => format!("<master id=\"{id}\">{}</master>", title(version)).into_bytes(),
-            Item::Whole { id, version, spelling: 1 } => format!("<master id=\"{id}\">{}<notes></notes></master>", title(version)).into_bytes(),
+            Item::Whole { id, version, spelling: 1 } => {
+                format!("<master id=\"{id}\">{}<notes></notes></master>", title(version)).into_bytes()
+            }
             Item::Whole { id, version, .. } => format!("<master id='{id}' ><title>Title&#32;{version} </title></master>").into_bytes(),
             Item::Cut { id } => format!("<master id=\"{id}\"><title>Cut").into_bytes(),
-            Item::Garbled { id, version } => [format!("<master id=\"{id}\">").as_bytes(), b"\xff", title(version).as_bytes(), b"</master>"].concat(),
+            Item::Garbled { id, version } => {
+                [format!("<master id=\"{id}\">").as_bytes(), b"\xff", title(version).as_bytes(), b"</master>"].concat()
+            }
             Item::Anonymous => b"<master id=\"x\"><title>Nobody</title></master>".to_vec(),
         }
     }
@@ -137,8 +141,8 @@ fn check(months: &[(Month, usize, usize)]) {
             allowed: Allowed::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
         };
-        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Feed::open(&feed).expect("feed"))];
-        let refreshed = refresh(&request, &mut sinks).expect("refreshed");
+        let open = || Ok(vec![Box::new(Feed::open(&feed)?) as Box<dyn Sink>]);
+        let refreshed = refresh(&request, open).expect("refreshed");
         if let Some(counts) = refreshed.report.kinds.get(&Kind::Master) {
             let (lines, end) = read_feed(&feed, at);
             at = end;
@@ -153,7 +157,8 @@ fn check(months: &[(Month, usize, usize)]) {
             let mut last = None;
             for line in lines {
                 let id: u64 = line["id"].as_str().and_then(|id| id.parse().ok()).expect("id");
-                let version = || line["document"]["title"].as_str().and_then(|title| title.strip_prefix("Title ")?.parse().ok()).expect("version");
+                let version =
+                    || line["document"]["title"].as_str().and_then(|title| title.strip_prefix("Title ")?.parse().ok()).expect("version");
                 let doubled = match line["op"].as_str() {
                     Some("insert") => found.inserted.insert(id, version()).is_some(),
                     Some("update") => found.updated.insert(id, version()).is_some(),
@@ -188,18 +193,20 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
 }
 
 fn month() -> impl Strategy<Value = Month> {
-    (items(), prop::bool::weighted(0.9), prop::bool::weighted(0.1), prop::bool::weighted(0.6)).prop_map(|(mut items, whole, anonymous, sorted)| {
-        if anonymous {
-            items.insert(items.len() / 2, Item::Anonymous);
-        }
-        if sorted {
-            items.sort_by_key(|item| match item {
-                Item::Whole { id, .. } | Item::Cut { id } | Item::Garbled { id, .. } => *id,
-                Item::Anonymous => 20,
-            });
-        }
-        Month { items, whole }
-    })
+    (items(), prop::bool::weighted(0.9), prop::bool::weighted(0.1), prop::bool::weighted(0.6)).prop_map(
+        |(mut items, whole, anonymous, sorted)| {
+            if anonymous {
+                items.insert(items.len() / 2, Item::Anonymous);
+            }
+            if sorted {
+                items.sort_by_key(|item| match item {
+                    Item::Whole { id, .. } | Item::Cut { id } | Item::Garbled { id, .. } => *id,
+                    Item::Anonymous => 20,
+                });
+            }
+            Month { items, whole }
+        },
+    )
 }
 
 proptest! {

@@ -147,7 +147,16 @@ pub(super) fn epoch(number: u64) -> Epoch {
 /// A run over all kinds.
 pub(super) fn run(state: Uuid, epoch: Epoch, need: Need) -> Run {
     let kind = |kind: Kind| Some(KindRun { need, file: format!("discogs_20251201_{}.xml.gz", kind.plural()), sha256: "00".repeat(32) });
-    Run { state, epoch, month: "2025-12".to_owned(), kinds: PerKind::from_fn(kind), workers: 2, want_fields: true, abandoned: Vec::new(), before: None }
+    Run {
+        state,
+        epoch,
+        month: "2025-12".to_owned(),
+        kinds: PerKind::from_fn(kind),
+        workers: 2,
+        want_fields: true,
+        abandoned: Vec::new(),
+        before: None,
+    }
 }
 
 /// A key of a kind.

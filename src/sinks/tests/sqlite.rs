@@ -5,8 +5,8 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::harness::*;
-use crate::model::Verdict;
 use crate::model::Kind;
+use crate::model::Verdict;
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Class, Need, Sink};
 

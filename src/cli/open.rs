@@ -1,0 +1,47 @@
+//! Opens the sinks that the settings name, document stores first: a feed is told by them which fields changed.
+
+use anyhow::Result;
+
+use crate::refresh::{Allowed, Request};
+use crate::settings::Settings;
+use crate::sinks::feed::Feed;
+use crate::sinks::postgres::Postgres;
+use crate::sinks::sqlite::Sqlite;
+use crate::sinks::{Access, Sink};
+use crate::sources::BlockSize;
+use crate::telemetry::{Progress, Style};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The sinks that are named, or the state's own SQLite file where none is.
+pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if let Some(url) = &settings.postgres {
+        let password = settings.postgres_password()?;
+        sinks.push(Box::new(Postgres::open(url.reveal(), password.as_ref().map(|password| password.reveal()), access)?));
+    }
+    if let Some(path) = settings.sqlite_file() {
+        sinks.push(Box::new(Sqlite::open(&path, access)?));
+    }
+    if let Some(path) = &settings.feed {
+        sinks.push(Box::new(Feed::open(path)?));
+    }
+    Ok(sinks)
+}
+
+/// What a run is asked for.
+pub fn request(settings: &Settings, dumps: &Path) -> Result<Request> {
+    // Data goes to stdout only, so that --json and progress do not meet.
+    let style = Style::of(false, std::io::stderr().is_terminal());
+    Ok(Request {
+        dumps: dumps.to_owned(),
+        state: settings.state_dir()?.to_owned(),
+        workers: settings.workers,
+        block: BlockSize::default(),
+        memory: usize::try_from(settings.memory)?,
+        delete_limit_percent: settings.delete_limit_percent,
+        allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older },
+        progress: Arc::new(Progress::new(style)),
+    })
+}

@@ -1,0 +1,136 @@
+//! What a run came to, in words.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::model::Kind;
+use crate::refresh::{Foreseen, Notes, Refreshed};
+use crate::telemetry::words::{count, duration};
+
+use super::exit::Exit;
+
+/// How many of a list are shown; the number of all is said.
+const SHOWN: usize = 10;
+
+/// The exit status of a run.
+pub fn exit(refreshed: &Refreshed) -> Exit {
+    if refreshed.is_clean() { Exit::Complete } else { Exit::Incomplete }
+}
+
+/// A table of counts a kind, and of what each sink wrote.
+pub fn table(refreshed: &Refreshed) -> String {
+    let report = &refreshed.report;
+    let mut text = String::new();
+    if report.kinds.is_empty() {
+        let _ = writeln!(text, "{}: nothing to do, the state holds this snapshot.", report.snapshot);
+        return text;
+    }
+    let time = duration(Duration::from_secs_f64(report.seconds));
+    let _ = writeln!(text, "{} applied in {time}", report.snapshot);
+    let titles = ["received", "inserted", "updated", "deleted", "unchanged", "duplicates", "rejected", "withheld"];
+    let _ = write!(text, "\n{:<10}", "");
+    titles.iter().for_each(|title| text += &format!(" {title:>11}"));
+    text.push('\n');
+    for (kind, counts) in &report.kinds {
+        let numbers = [
+            counts.received,
+            counts.inserted,
+            counts.updated,
+            counts.deleted,
+            counts.unchanged,
+            counts.duplicates,
+            counts.rejected,
+            counts.deletes_withheld,
+        ];
+        let _ = write!(text, "{:<10}", kind.plural());
+        numbers.iter().for_each(|number| text += &format!(" {:>11}", count(*number)));
+        text.push('\n');
+    }
+    if !report.sinks.is_empty() {
+        text.push('\n');
+    }
+    for (sink, tally) in &report.sinks {
+        let (inserted, updated, deleted) = (count(tally.inserted), count(tally.updated), count(tally.deleted));
+        let _ = writeln!(text, "{sink}: {inserted} inserted, {updated} updated, {deleted} deleted");
+    }
+    text
+}
+
+/// What a person should know besides, a line each; empty where there is nothing.
+pub fn notes(notes: &Notes) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (sink, kind) in &notes.brought_up {
+        lines.push(format!("{sink} was new or behind: its {} were brought up in this run", kind.plural()));
+    }
+    for (kind, why) in &notes.defects {
+        lines.push(format!("the dump of {} is not whole: {why}", kind.plural()));
+    }
+    for (kind, number, why) in &notes.withheld {
+        let advice = if notes.defects.iter().any(|(defective, _)| defective == kind) { "" } else { "; --allow-deletes takes them" };
+        lines.push(format!("{} deletes of {} are withheld: {why}{}", count(*number), kind.plural(), advice_once(why, advice)));
+    }
+    for (sink, kind, number) in &notes.behind {
+        let plural = kind.plural();
+        lines.push(format!("{sink} is still behind: it did not get all of the {} {plural} that the state holds", count(*number)));
+    }
+    for letter in notes.rejected.iter().take(SHOWN) {
+        let whose = letter.id.map_or_else(|| format!("a {}", letter.kind), |id| format!("{} {id}", letter.kind));
+        lines.push(format!("rejected: {whose} at byte {} of {}: {}", letter.position, letter.file, letter.reason));
+    }
+    for twin in notes.twins.iter().take(SHOWN) {
+        let first = match twin.first {
+            (from, to) if from == to => format!("at byte {from}"),
+            (from, to) => format!("between bytes {from} and {to}"),
+        };
+        lines.push(format!("{} stands twice and differs: {first}, which counts, and at byte {}", twin.key, twin.other));
+    }
+    for (kind, paths) in notes.unmapped.iter() {
+        for (path, times) in paths.iter().take(SHOWN) {
+            lines.push(format!("schema drift: {kind} {path}, {} times, kept under \"unmapped\"", count(*times)));
+        }
+    }
+    if notes.removed_characters > 0 {
+        lines.push(format!("{} characters that XML forbids were removed", count(notes.removed_characters)));
+    }
+    if notes.lone_ampersands > 0 {
+        lines.push(format!("{} ampersands that begin no reference were taken as themselves", count(notes.lone_ampersands)));
+    }
+    lines
+}
+
+fn advice_once<'a>(why: &str, advice: &'a str) -> &'a str {
+    if why.contains("--allow-deletes") { "" } else { advice }
+}
+
+/// What a plan adds to the table: samples and fields.
+pub fn foreseen(foreseen: &Foreseen) -> String {
+    let mut text = String::new();
+    let list = |ids: &[u64]| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    for (kind, samples) in &foreseen.samples {
+        for (op, ids) in [("insert", &samples.inserted), ("update", &samples.updated), ("delete", &samples.deleted)] {
+            if !ids.is_empty() {
+                let _ = writeln!(text, "{op} {}: {}{}", kind.plural(), list(ids), more(foreseen, *kind, op, ids.len()));
+            }
+        }
+    }
+    for (kind, fields) in &foreseen.fields {
+        let mut fields: Vec<_> = fields.iter().collect();
+        fields.sort_by_key(|(name, times)| (std::cmp::Reverse(**times), *name));
+        let fields: Vec<_> = fields.into_iter().map(|(name, times)| format!("{name} {}", count(*times))).collect();
+        let _ = writeln!(text, "fields that change in {}: {}", kind.plural(), fields.join(", "));
+    }
+    text
+}
+
+fn more(foreseen: &Foreseen, kind: Kind, op: &str, shown: usize) -> String {
+    let counts = foreseen.refreshed.report.kinds.get(&kind).copied().unwrap_or_default();
+    let all = match op {
+        "insert" => counts.inserted,
+        "update" => counts.updated,
+        _ => counts.deleted,
+    };
+    match all - (shown as u64).min(all) {
+        0 => String::new(),
+        rest => format!(" and {} more", count(rest)),
+    }
+}
