@@ -21,8 +21,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
+use crate::refresh::StoppedOnRequest;
 use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::telemetry::log;
 use exit::Exit;
@@ -115,6 +116,10 @@ pub fn run(cli: &Cli) -> ExitCode {
         // Some mistakes come to light only later, such as a password file that is not there.
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => usage(mistakes),
+            None if error.is::<StoppedOnRequest>() => {
+                warn!("{error}");
+                Exit::Stopped.into()
+            }
             None => {
                 error!("{error:#}");
                 Exit::Failed.into()

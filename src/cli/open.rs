@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::exit::Exit;
 use crate::refresh::{Allowed, Request};
 use crate::settings::Settings;
 use crate::sinks::feed::Feed;
@@ -12,7 +13,8 @@ use crate::sources::BlockSize;
 use crate::telemetry::{Progress, Style};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The sinks that are named, or the state's own SQLite file where none is.
 pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> {
@@ -42,6 +44,26 @@ pub fn request(settings: &Settings, dumps: &Path) -> Result<Request> {
         memory: usize::try_from(settings.memory)?,
         delete_limit_percent: settings.delete_limit_percent,
         allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older },
+        stop: Arc::clone(stop_requested()),
         progress: Arc::new(Progress::new(style)),
+    })
+}
+
+/// Set by Ctrl-C, SIGTERM and SIGHUP; a second one ends the process at once.
+fn stop_requested() -> &'static Arc<AtomicBool> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    STOP.get_or_init(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let handled = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(Exit::Stopped as i32);
+            }
+            tracing::warn!("stopping; once more ends the program at once");
+        });
+        if let Err(error) = handled {
+            tracing::warn!("signals are not handled, and end the program at once: {error}");
+        }
+        stop
     })
 }

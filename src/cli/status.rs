@@ -70,6 +70,19 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
+        if !sink.holds_documents() {
+            let newest = manifest.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number);
+            let last = standing.kinds.0[0];
+            let stand = match last {
+                _ if foreign => "foreign",
+                None => "new",
+                Some(_) if last == newest => "current",
+                Some(_) => "behind",
+            };
+            text += &format!("{}: {stand}\n", sink.name());
+            stands.insert(sink.name(), BTreeMap::from([("changes", stand)]));
+            continue;
+        }
         let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
         let kinds: BTreeMap<&str, &str> = judge(manifest, &standing, resumed)
             .iter()

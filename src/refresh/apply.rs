@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::bounded;
 
 use super::graph::{self, Equipment, Setting};
-use super::{Plan, Request, Stop};
+use super::{Plan, Request, Stop, StoppedOnRequest};
 use crate::dataflows::{DiffOptions, Findings, Guard, SinkPort};
 use crate::model::PerKind;
 use crate::sinks::driver::{Driver, Report};
@@ -84,7 +84,7 @@ pub fn apply(
         stop: stop.clone(),
         save,
     };
-    let outcomes = watched(&reading, request, || graph::run(setting, equipment));
+    let outcomes = watched(&reading, request, &stop, || graph::run(setting, equipment));
     // On every way out the reader is let go of, and the writers have ended.
     budget.close();
     let mut reports = Vec::with_capacity(threads.len());
@@ -147,8 +147,8 @@ fn start(target: Target, equipment: &mut [Equipment], budget: &Arc<Budget>, stop
     Ok(threads)
 }
 
-/// Runs `work` while showing how far the reader has come.
-fn watched<T: Send>(reading: &Reading, request: &Request, work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work` while showing how far the reader has come, and stops it when the user wants that.
+fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: impl FnOnce() -> T + Send) -> T {
     const LOOK: Duration = Duration::from_millis(100);
     thread::scope(|scope| {
         let (done, ended) = bounded::<()>(0);
@@ -169,6 +169,9 @@ fn watched<T: Send>(reading: &Reading, request: &Request, work: impl FnOnce() ->
                 }
                 if last {
                     return;
+                }
+                if request.stop.load(Ordering::Relaxed) {
+                    stop.fail(StoppedOnRequest.into());
                 }
             }
         });

@@ -17,6 +17,7 @@ mod stop;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -30,7 +31,7 @@ use apply::{Target, apply};
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report};
-pub use stop::Stop;
+pub use stop::{Stop, StoppedOnRequest};
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Request {
     pub delete_limit_percent: f64,
     /// What the user allows.
     pub allowed: Allowed,
+    /// Set when the user wants the run to stop.
+    pub stop: Arc<AtomicBool>,
     /// Where progress is shown.
     pub progress: Arc<Progress>,
 }

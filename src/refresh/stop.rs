@@ -1,10 +1,17 @@
-//! The signal by which any part of a run ends all of it.
+//! The signal by which any part of a run, or the user, ends all of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::sources::Budget;
+
+/// The user asked the program to stop, and it did.
+#[derive(Debug, Error)]
+#[error("stopped on request: nothing of this month is taken over, the same command applies it")]
+pub struct StoppedOnRequest;
 
 /// Set once, by the first error; everything that waits looks at it.
 #[derive(Clone, Debug)]

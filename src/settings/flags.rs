@@ -99,7 +99,7 @@ pub struct RunFlags {
     /// Number of worker threads, 1 to 64 [default: 1]
     #[arg(short = 'w', long, value_name = "N")]
     pub workers: Option<String>,
-    /// Bound of the bytes in flight between reading and the sinks [default: 256MiB]
+    /// Bound of the bytes in flight between reading and the sinks [default: 128MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
     /// Take the deletes that the delete guard withheld

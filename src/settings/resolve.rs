@@ -160,5 +160,5 @@ impl Resolver {
 /// A month deletes a few hundredths of a percent of a kind; a tenth of a file lost is far beyond one percent.
 const DELETE_LIMIT_PERCENT: f64 = 1.0;
 
-/// Some hundred thousand changes: enough to keep sinks busy while blocks are closed, small beside the state itself.
-const MEMORY: u64 = 256 << 20;
+/// Some ten blocks: enough to keep workers and sinks busy. Four times as much was no faster, and only filled the memory.
+const MEMORY: u64 = 128 << 20;

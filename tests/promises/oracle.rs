@@ -139,6 +139,7 @@ fn check(months: &[(Month, usize, usize)]) {
             memory: 64 << 20,
             delete_limit_percent: 1.0,
             allowed: Allowed::default(),
+            stop: Arc::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
         };
         let open = || Ok(vec![Box::new(Feed::open(&feed)?) as Box<dyn Sink>]);

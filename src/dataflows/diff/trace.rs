@@ -130,7 +130,6 @@ impl Cursor {
     }
 
     /// The next key that is there, and its fingerprint; steps past it.
-    #[expect(clippy::should_implement_trait, reason = "it is no iterator: it borrows a trace and can be sought")]
     pub fn next(&mut self) -> Option<(Key, Fingerprint)> {
         while let Some(&key) = self.cursor.get_key(&self.storage) {
             let found = self.current();
