@@ -3,14 +3,29 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
-export SERVICES_DIR="${SERVICES_DIR:-$PWD/target/services}" CARGO_TERM_COLOR=never
+# The servers' data stand in the build folder. Run by root, PostgreSQL runs as another user, who cannot come to a folder below a
+# private one, such as root's own home: then they stand in a temporary folder.
+reachable() {
+    local folder=$1
+    while [ "$folder" != / ]; do
+        case "$(stat -c %A "$folder")" in *[xt]) ;; *) return 1 ;; esac
+        folder="$(dirname "$folder")"
+    done
+}
 mkdir -p target
+temporary=
+if [ -z "${SERVICES_DIR:-}" ] && [ "$(id -u)" = 0 ] && ! reachable "$PWD/target"; then
+    temporary="$(mktemp -d)"
+    chmod 755 "$temporary"
+fi
+export SERVICES_DIR="${SERVICES_DIR:-${temporary:-$PWD/target/services}}" CARGO_TERM_COLOR=never
 output="$(mktemp target/test-output.XXXXXX)"
 started=no
 
 finish() {
     rm -f "$output"
     if [ "$started" = yes ]; then bash scripts/services.sh stop >&2; fi
+    if [ -n "$temporary" ]; then rm -rf "$temporary"; fi
 }
 trap finish EXIT
 trap 'exit 130' INT

@@ -9,10 +9,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::exit::Exit;
 use crate::generate::{self, Counts, Options, Summary};
 
+const EXAMPLES: &str = "\
+Examples:
+  discodiff generate months --months 2 --releases 20000
+      two months, months/2026-01 and months/2026-02, and months/truth.json: what a diff must find
+  discodiff generate months --months 3 --duplicates 9 --merges 5 --broken 4 --churn 2
+      with records written twice, merged into others and malformed, and twice the usual changes
+
+The same options give the same records, byte for byte.";
+
 /// Write synthetic dumps of any size, two or more months that differ as real ones do, with truth.json beside them.
 ///
 /// A folder that was generated before is replaced; any other that is not empty is left alone.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Folder to write: a folder a month, and truth.json (what a correct diff must find, per month and kind)
     pub out: PathBuf,
