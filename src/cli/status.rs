@@ -76,7 +76,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
             let stand = match last {
                 _ if foreign => "foreign",
                 None => "new",
-                Some(_) if last == newest => "current",
+                // It also counts epochs in which nothing changed, and those that did not end.
+                Some(last) if newest.is_none_or(|newest| last.number >= newest.number) => "current",
                 Some(_) => "behind",
             };
             text += &format!("{}: {stand}\n", sink.name());

@@ -65,9 +65,6 @@ pub fn apply(
         everything,
         trust_raw: manifest.digests_are_current(),
     };
-    for file in &files {
-        request.progress.kind_started(file.kind, Some(file.bytes));
-    }
     let (reading, inlets) =
         read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget)).context("cannot start the reader")?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
@@ -160,6 +157,13 @@ fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: imp
                 let last = ended.recv_timeout(LOOK) != Err(crossbeam_channel::RecvTimeoutError::Timeout);
                 for ((kind, position), shown) in positions.iter().zip(&mut shown) {
                     let now = (position.bytes.load(Ordering::Relaxed), position.records.load(Ordering::Relaxed));
+                    // Decompressors run ahead; a kind begins when its first records are cut.
+                    if now.1 == 0 && !position.done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if shown.1 == 0 {
+                        progress.kind_started(*kind, Some(position.total));
+                    }
                     progress.advance(*kind, now.0 - shown.0, now.1 - shown.1);
                     (shown.0, shown.1) = now;
                     if position.done.load(Ordering::Relaxed) && !shown.2 {

@@ -118,8 +118,11 @@ fn refresh_opened(
             bail!("the {kind}s were not read to their end: nothing of this month is taken over, run the same command again");
         };
         let counts = applied.findings.counts[kind];
+        // Where nothing changed, sinks that were left out of this run still hold what the state holds.
+        let changed = counts.inserted + counts.updated + counts.deleted > 0;
+        let epoch = before.kinds[kind].as_ref().filter(|_| !changed).map_or(plan.epoch, |applied| applied.epoch);
         manifest.kinds[kind] = Some(Applied {
-            epoch: plan.epoch,
+            epoch,
             month: snapshot.month.clone(),
             file: file.name.clone(),
             sha256: file.sha256.clone(),
@@ -140,6 +143,7 @@ fn refresh_opened(
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
         let ends = PerKind::from_fn(|kind| {
             run.kinds[kind].as_ref().map(|_| KindEnd {
+                epoch: manifest.kinds[kind].as_ref().map_or(plan.epoch, |applied| applied.epoch),
                 current: report.undelivered[kind] == 0,
                 records: manifest.records()[kind],
                 deletes_withheld: applied.findings.counts[kind].deletes_withheld,

@@ -99,8 +99,10 @@ pub struct KindRun {
 }
 
 /// How one kind ended in one sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindEnd {
+    /// The epoch whose content of this kind the state now holds: an earlier one than the run's where nothing changed.
+    pub epoch: Epoch,
     /// Whether the sink now holds what the state holds; if not, it stays behind.
     pub current: bool,
     /// Records that the state now holds.

@@ -49,7 +49,9 @@ impl Default for BlockSize {
 /// How far the reader has come; read by the progress display.
 #[derive(Debug, Default)]
 pub struct Position {
-    /// Bytes of the file as it is on disk.
+    /// Size of the file as it is on disk, in bytes.
+    pub total: u64,
+    /// Bytes of it that were read.
     pub bytes: AtomicU64,
     /// Records.
     pub records: AtomicU64,
@@ -86,7 +88,7 @@ pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, b
     let mut streams = Vec::with_capacity(files.len());
     let mut positions = Vec::with_capacity(files.len());
     for file in files {
-        let position = Arc::new(Position::default());
+        let position = Arc::new(Position { total: file.bytes, ..Position::default() });
         positions.push((file.kind, Arc::clone(&position)));
         let pieces = inflate(&file, Arc::clone(&position))?;
         streams.push((file, pieces, position));

@@ -198,8 +198,11 @@ async fn end(client: &mut Client, run: &Run, number: i64, ends: &PerKind<Option<
         )
         .await?;
         if end.current {
-            tx.execute("UPDATE applied SET epoch = $2, id = $3 WHERE kind = $1 AND begun_id = $3", &[&kind.name(), &epoch, &run.epoch.id])
-                .await?;
+            tx.execute(
+                "UPDATE applied SET epoch = $2, id = $3, begun_epoch = $2, begun_id = $3 WHERE kind = $1 AND begun_id = $4",
+                &[&kind.name(), &end.epoch.number.cast_signed(), &end.epoch.id, &run.epoch.id],
+            )
+            .await?;
         }
     }
     tx.commit().await.map(|()| true)

@@ -199,8 +199,8 @@ fn end(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> rusqlite::
         params![now(), end.records.cast_signed(), end.deletes_withheld.cast_signed(), end.rejected.cast_signed(), epoch, kind.name()],
     )?;
     if end.current {
-        let sql = "UPDATE applied SET epoch = ?1, id = ?2 WHERE kind = ?3 AND begun_id = ?2";
-        tx.execute(sql, params![epoch, run.epoch.id.to_string(), kind.name()])?;
+        let sql = "UPDATE applied SET epoch = ?1, id = ?2, begun_epoch = ?1, begun_id = ?2 WHERE kind = ?3 AND begun_id = ?4";
+        tx.execute(sql, params![end.epoch.number.cast_signed(), end.epoch.id.to_string(), kind.name(), run.epoch.id.to_string()])?;
     }
     Ok(())
 }

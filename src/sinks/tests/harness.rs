@@ -196,16 +196,16 @@ pub(super) fn begin(sink: &mut dyn Sink, run: &Run) -> Result<Box<dyn Writer>, B
     sink.begin(run)?.into_iter().next().ok_or_else(|| "no writer".into())
 }
 
-/// How every kind ends.
-pub(super) fn ends(current: bool) -> PerKind<Option<KindEnd>> {
-    PerKind::from_fn(|_| Some(KindEnd { current, records: 7, deletes_withheld: 1, rejected: 2 }))
+/// How every kind ends where the sink got all of it.
+pub(super) fn ends(run: &Run) -> PerKind<Option<KindEnd>> {
+    PerKind::from_fn(|_| Some(KindEnd { epoch: run.epoch, current: true, records: 7, deletes_withheld: 1, rejected: 2 }))
 }
 
 /// A whole run of one batch.
 pub(super) fn apply(store: &dyn Store, run: &Run, changes: Vec<Change>) -> Result<crate::sinks::Written, Box<dyn Error>> {
     let mut sink = store.open(Access::Write)?;
     let written = begin(&mut *sink, run)?.write(&batch(1, changes), 0)?;
-    sink.complete(run, &ends(true))?;
+    sink.complete(run, &ends(run))?;
     sink.close()?;
     Ok(written)
 }

@@ -74,7 +74,7 @@ fn a_run_completes_though_its_control_connection_was_lost() -> Outcome {
         let mut sink = store.open(Access::Write)?;
         drop(sink.begin(&run)?);
         kill(store, "true")?;
-        sink.complete(&run, &ends(true))?;
+        sink.complete(&run, &ends(&run))?;
         assert_eq!(sink.standing()?.kinds[Kind::Artist], Some(run.epoch));
         Ok(())
     })

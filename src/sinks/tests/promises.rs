@@ -22,6 +22,7 @@ macro_rules! promises {
 promises!(
     a_store_tells_what_was_begun_and_what_was_applied,
     a_store_that_is_not_there_reads_as_empty,
+    a_kind_in_which_nothing_changed_keeps_its_epoch,
     a_kind_that_ended_behind_stays_behind,
     a_kind_half_applied_by_an_abandoned_epoch_is_behind,
     unchanged_rows_are_never_rewritten,
@@ -61,7 +62,7 @@ fn a_store_tells_what_was_begun_and_what_was_applied(store: &dyn Store) -> Outco
     assert_eq!((standing.state, standing.begun[Kind::Label], standing.kinds[Kind::Label]), (Some(state), Some(first), None));
     assert_eq!(writer.write(&batch(1, vec![artist(1, Verdict::Insert, "A")]), 0)?.tally, tally(1, 0, 0));
     drop(writer);
-    sink.complete(&run, &ends(true))?;
+    sink.complete(&run, &ends(&run))?;
     sink.close()?;
     drop(sink);
     let standing = store.open(Access::Read)?.standing()?;
@@ -84,13 +85,26 @@ fn a_store_that_is_not_there_reads_as_empty(store: &dyn Store) -> Outcome {
     Ok(())
 }
 
+fn a_kind_in_which_nothing_changed_keeps_its_epoch(store: &dyn Store) -> Outcome {
+    let (state, first) = (Uuid::new_v4(), epoch(1));
+    apply(store, &run(state, first, Need::Everything), vec![])?;
+    let run = run(state, epoch(2), Need::Changes);
+    let mut sink = store.open(Access::Write)?;
+    drop(sink.begin(&run)?);
+    let ends = ends(&run);
+    sink.complete(&run, &crate::model::PerKind::from_fn(|kind| ends[kind].map(|end| crate::sinks::KindEnd { epoch: first, ..end })))?;
+    let standing = sink.standing()?;
+    assert_eq!((standing.kinds[Kind::Label], standing.begun[Kind::Label]), (Some(first), None));
+    Ok(())
+}
+
 fn a_kind_that_ended_behind_stays_behind(store: &dyn Store) -> Outcome {
     let (state, first) = (Uuid::new_v4(), epoch(1));
     apply(store, &run(state, first, Need::Everything), vec![])?;
     let run = run(state, epoch(2), Need::Changes);
     let mut sink = store.open(Access::Write)?;
     drop(sink.begin(&run)?);
-    let mut ends = ends(true);
+    let mut ends = ends(&run);
     ends[Kind::Master] = ends[Kind::Master].map(|end| crate::sinks::KindEnd { current: false, ..end });
     sink.complete(&run, &ends)?;
     let standing = sink.standing()?;
@@ -112,7 +126,7 @@ fn a_kind_half_applied_by_an_abandoned_epoch_is_behind(store: &dyn Store) -> Out
     third.kinds[Kind::Artist] = None;
     third.abandoned = vec![2];
     drop(sink.begin(&third)?);
-    sink.complete(&third, &ends(true))?;
+    sink.complete(&third, &ends(&third))?;
     let standing = sink.standing()?;
     assert_eq!((standing.kinds[Kind::Artist], standing.kinds[Kind::Label]), (None, Some(third.epoch)));
     assert_eq!(store.sql("SELECT DISTINCT epoch FROM snapshots WHERE abandoned")?, [["2"]]);
