@@ -139,10 +139,8 @@ async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
     let (epoch, id) = (run.epoch.number.cast_signed(), run.epoch.id);
     let number: i64 = tx
         .query_one(
-            "INSERT INTO binding AS b (one, state, store, run, begun_epoch, begun_id) VALUES (1, $1, $2, 1, $3, $4)
-             ON CONFLICT (one) DO UPDATE SET run = b.run + 1, begun_epoch = excluded.begun_epoch, begun_id = excluded.begun_id
-             RETURNING run",
-            &[&run.state, &Uuid::new_v4(), &epoch, &id],
+            "INSERT INTO binding AS b (one, state, store, run) VALUES (1, $1, $2, 1) ON CONFLICT (one) DO UPDATE SET run = b.run + 1 RETURNING run",
+            &[&run.state, &Uuid::new_v4()],
         )
         .await?
         .try_get(0)?;
