@@ -1,7 +1,13 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
 mod command_line;
+mod deletes;
+#[cfg(feature = "failpoints")]
+mod faults;
+mod feed;
 mod generated;
 mod harness;
 mod oracle;
 mod real;
+mod standing;
+mod verify;
