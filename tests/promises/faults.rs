@@ -234,3 +234,32 @@ fn a_second_run_on_the_same_state_is_refused_with_words_that_name_the_first() {
     uninterrupted.refresh(1, "").json(0);
     case.assert_holds(&uninterrupted.held(), "after the first run");
 }
+
+#[test]
+fn a_feed_that_had_missed_a_month_says_so_once_and_holds_no_line_twice_after_a_run_that_failed_at_its_end() {
+    for resumed in [true, false] {
+        let (home, months) = (Home::new(), small().folders());
+        home.refresh(&months[0], "--feed feed.jsonl").json(0);
+        let before = home.feed("feed.jsonl").len();
+        home.refresh(&months[1], "--null").json(0);
+        let mut failing = home.refreshing(&months[2], "--feed feed.jsonl");
+        Ran::of(&failing.env(POINTS, "before-state=return").output().expect("it starts")).refused(&["before-state"]);
+        let expected = home.feed("feed.jsonl").split_off(before);
+        assert_eq!(expected[0], serde_json::json!({ "gap": [2, 2] }));
+        if !resumed {
+            // Other files, and so another snapshot: what was begun is given up.
+            let again = home.path("again");
+            super::harness::copy(&months[2], &again);
+            std::fs::remove_file(again.join("discogs_20260301_labels.xml.gz")).expect("removed");
+            home.refresh(&again, "--null").json(0);
+        }
+        home.refresh(&months[2], "--feed feed.jsonl").json(0);
+        let found = home.feed("feed.jsonl").split_off(before);
+        if resumed {
+            assert!(found == expected, "line by line as the run that failed left it");
+        } else {
+            assert_eq!(found[0], serde_json::json!({ "gap": [2, 4] }), "the epoch given up is among those missed");
+            assert!(found[1..].iter().all(|line| line["kind"] == "label" && line["epoch"] == 5), "what was new to the state");
+        }
+    }
+}
