@@ -1,5 +1,6 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
+mod broken;
 mod command_line;
 mod deletes;
 #[cfg(feature = "failpoints")]
@@ -8,6 +9,8 @@ mod feed;
 mod generated;
 mod harness;
 mod oracle;
+mod plan;
 mod real;
 mod standing;
+mod state;
 mod verify;
