@@ -7,5 +7,8 @@ use discodiff::cli::{self, Cli, panics};
 
 fn main() -> ExitCode {
     panics::end_the_process();
+    // FAILPOINTS in the environment says where the run is to fail.
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     cli::run(&Cli::parse())
 }

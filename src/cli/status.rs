@@ -71,13 +71,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
         if !sink.holds_documents() {
-            let newest = manifest.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number);
             let last = standing.kinds.0[0];
             let stand = match last {
                 _ if foreign => "foreign",
                 None => "new",
-                // It also counts epochs in which nothing changed, and those that did not end.
-                Some(last) if newest.is_none_or(|newest| last.number >= newest.number) => "current",
+                last if last == manifest.completed => "current",
                 Some(_) => "behind",
             };
             text += &format!("{}: {stand}\n", sink.name());

@@ -110,6 +110,7 @@ fn refresh_opened(
     let mut refreshed = Refreshed::default();
     manifest.generation += 1;
     manifest.begun = None;
+    manifest.completed = Some(plan.epoch);
     (manifest.canonical, manifest.rules) = (crate::model::CANONICAL_VERSION, crate::model::RULES_VERSION);
     manifest.parts = applied.parts;
     let records = before.records();
@@ -223,6 +224,6 @@ fn run_of(
         workers,
         want_fields: sinks.iter().any(|sink| !sink.holds_documents()),
         abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),
-        before: before.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number),
+        before: before.completed,
     }
 }

@@ -83,7 +83,7 @@ pub struct Run {
     pub want_fields: bool,
     /// Epochs begun earlier and never completed: marked so in `snapshots`.
     pub abandoned: Vec<u64>,
-    /// The newest epoch that the state has applied to any kind; `None`: the state is empty.
+    /// The epoch that the state completed last; `None`: none yet.
     pub before: Option<Epoch>,
 }
 

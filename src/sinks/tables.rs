@@ -26,7 +26,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 10] = [
     ),
     ("dead_letters", &["at", "epoch", "file", "id", "kind", "position", "raw", "reason", "stage"]),
     ("watermarks", &["batch", "epoch", "run", "state", "tick", "writer"]),
-    ("binding", &["begun_epoch", "begun_id", "one", "run", "state", "store"]),
+    ("binding", &["one", "run", "state", "store"]),
     ("applied", &["begun_epoch", "begun_id", "epoch", "id", "kind"]),
 ];
 

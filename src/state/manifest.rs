@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Applied {
-    /// In which epoch it was last applied.
+    /// The epoch that last changed anything of it.
     pub epoch: Epoch,
     /// The snapshot's month, `2025-12`.
     pub month: String,
@@ -77,6 +77,8 @@ pub struct Manifest {
     pub generation: u64,
     /// The highest epoch number ever begun.
     pub last_epoch: u64,
+    /// The epoch that was completed last, whether anything changed in it or not.
+    pub completed: Option<Epoch>,
     /// The epoch that was begun and not completed.
     pub begun: Option<Begun>,
     /// Epochs begun and given up for another snapshot.
@@ -104,6 +106,7 @@ impl Manifest {
             state: super::new_id(),
             generation: 0,
             last_epoch: 0,
+            completed: None,
             begun: None,
             abandoned: Vec::new(),
             kinds: PerKind::default(),

@@ -1,4 +1,16 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
+mod broken;
 mod command_line;
+mod deletes;
+#[cfg(feature = "failpoints")]
+mod faults;
+mod feed;
+mod generated;
+mod harness;
 mod oracle;
+mod plan;
+mod real;
+mod standing;
+mod state;
+mod verify;

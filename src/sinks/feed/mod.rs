@@ -129,7 +129,9 @@ impl Sink for Feed {
         let mut binding = self.binding.clone().unwrap_or(fresh);
         // An epoch that this feed completed and the state did not is not part of it.
         let epoch_of = |mark: Option<Mark>| mark.map(|mark| mark.epoch);
-        if epoch_of(binding.last) != run.before && epoch_of(binding.before) == run.before {
+        let undone = |epoch: Epoch| epoch == run.epoch || run.abandoned.contains(&epoch.number);
+        let gone_back = epoch_of(binding.last) != run.before && epoch_of(binding.before) == run.before;
+        if gone_back || epoch_of(binding.last).is_some_and(undone) {
             binding.last = binding.before.take();
         }
         let length = binding.last.map_or(0, |mark| mark.length);
@@ -166,8 +168,16 @@ impl Sink for Feed {
     }
 }
 
-/// The first and last epoch that a feed which is not new has missed.
+/// The first and last epoch of which a feed that is not new lacks the changes, or holds changes that the state does not stand on (it was
+/// restored from a backup): either way what follows does not continue what is there.
 fn gap(last: Option<Epoch>, run: &Run) -> Option<(u64, u64)> {
-    let (last, before) = (last?, run.before?);
-    (last != before).then(|| (last.number + 1, run.epoch.number - 1)).filter(|(first, last)| first <= last)
+    let last = last?;
+    if run.before == Some(last) {
+        return None;
+    }
+    let first = match run.before {
+        Some(before) if before.number == last.number => last.number,
+        before => before.map_or(0, |before| before.number).min(last.number) + 1,
+    };
+    Some((first, run.epoch.number - 1)).filter(|(first, last)| first <= last)
 }
