@@ -6,7 +6,7 @@ use super::harness::{Home, count};
 
 /// Labels with these ids; every tenth is named after the month, so that it changes.
 fn labels(ids: std::ops::RangeInclusive<u64>, month: &str, whole: bool) -> Vec<u8> {
-    let name = |id: u64| if id % 10 == 0 { format!("Label {id} of {month}") } else { format!("Label {id}") };
+    let name = |id: u64| if id.is_multiple_of(10) { format!("Label {id} of {month}") } else { format!("Label {id}") };
     let records: String = ids.map(|id| format!("<label><id>{id}</id><name>{}</name></label>\n", name(id))).collect();
     format!("<labels>\n{records}{}", if whole { "</labels>\n" } else { "" }).into_bytes()
 }

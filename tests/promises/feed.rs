@@ -26,7 +26,8 @@ fn a_line_says_all_of_a_change() {
             _ => vec!["epoch", "tick", "kind", "id", "op"],
         };
         let mut names = names;
-        (names.sort_unstable(), expected.sort_unstable());
+        names.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(names, expected, "{line}");
         if line["op"] == "update" {
             let fields = line["fields"].as_array().expect("fields");

@@ -14,9 +14,9 @@ fn a_plan_counts_what_the_refresh_that_follows_counts_and_changes_no_byte() {
         |month: usize, rest: &str| home.run(&format!("plan --state state --json --dumps {} {rest}", months[month].display())).json(0);
     let foreseen = plan(0, "");
     assert!(!home.path("state").exists(), "where there is no state it makes none");
-    for month in 0..2 {
+    for (month, folder) in months.iter().enumerate().take(2) {
         let foreseen = if month == 0 { foreseen.clone() } else { plan(month, "--sqlite store.sqlite -w 3") };
-        let refreshed = home.refresh(&months[month], &format!("--sqlite store.sqlite --feed feed.jsonl {postgres}")).json(0);
+        let refreshed = home.refresh(folder, &format!("--sqlite store.sqlite --feed feed.jsonl {postgres}")).json(0);
         for kind in KINDS {
             assert_eq!(COUNTS.map(|what| count(&foreseen, kind, what)), COUNTS.map(|what| count(&refreshed, kind, what)), "{kind}");
         }
