@@ -54,12 +54,13 @@ fn a_panic_on_any_thread_ends_the_process_at_once_with_status_1() {
         let _ = worker.join();
         std::thread::sleep(std::time::Duration::from_secs(60));
     }
-    let name = "a_panic_on_any_thread_ends_the_process_at_once_with_status_1";
+    let name = "command_line::a_panic_on_any_thread_ends_the_process_at_once_with_status_1";
     let myself = std::env::current_exe().expect("this program");
     let output = Command::new(myself).args(["--exact", name, "--nocapture"]).env(ROLE, "1").output().expect("it starts");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["thread worker 7 panicked at tests/command_line.rs", "out of luck", "a defect of discodiff", "run the same command again"]
+    for part in
+        ["thread worker 7 panicked at tests/promises/command_line.rs", "out of luck", "a defect of discodiff", "run the same command again"]
     {
         assert!(said.contains(part), "{part} is not in {said}");
     }
