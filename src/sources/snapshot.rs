@@ -14,7 +14,7 @@ use crate::model::{Kind, PerKind};
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// The folder or a file in it cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Io {
         /// Folder or file.
         path: PathBuf,
@@ -109,7 +109,7 @@ impl Snapshot {
         }
         let mut months = months.into_keys();
         let Some(month) = months.next() else {
-            return Err(SnapshotError::Empty { path: folder.to_owned(), hint: hint(&names) });
+            return Err(SnapshotError::Empty { path: folder.to_owned(), hint: hint(folder, &names) });
         };
         if let Some(other) = months.next() {
             let months = [month, other].into_iter().chain(months).collect::<Vec<_>>().join(", ");
@@ -146,7 +146,14 @@ fn parse_name(name: &str) -> Option<(String, Kind)> {
     well_formed.then(|| (format!("{}-{}", &date[..4], &date[4..6]), kind))
 }
 
-fn hint(names: &[String]) -> String {
+fn hint(folder: &Path, names: &[String]) -> String {
+    let holds_dumps = |name: &&String| {
+        let entries = fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| parse_name(&entry.file_name().to_string_lossy()).is_some())
+    };
+    if let Some(name) = names.iter().find(holds_dumps) {
+        return format!("; {} does: name one month's folder", folder.join(name).display());
+    }
     match names.iter().find(|name| name.contains(".xml")) {
         Some(name) => format!("; {name} is not named like that, and the month is taken from the name"),
         None if names.is_empty() => "; the folder is empty".to_owned(),
@@ -217,6 +224,11 @@ mod tests {
             fs::write(folder.path().join(month), "").expect("written");
         }
         assert!(refused(folder.path()).contains("2025-11, 2025-12"));
+        let above = tempfile::tempdir().expect("temporary folder");
+        let month = above.path().join("2025-11");
+        fs::create_dir(&month).expect("made");
+        fs::write(month.join("discogs_20251101_masters.xml"), "").expect("written");
+        assert!(refused(above.path()).contains("2025-11 does: name one month's folder"));
     }
 
     #[test]
