@@ -23,8 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::{debug, error, warn};
 
-use crate::refresh::StoppedOnRequest;
 use crate::settings::{Flags, Mistakes, Settings, load};
+use crate::sources::StoppedOnRequest;
 use crate::telemetry::log;
 use exit::Exit;
 

@@ -37,9 +37,9 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
+use super::Arrival;
 use super::guard::{Tally, Verdict};
-use super::{Arrival, Event};
-use crate::model::{Change, DeadLetter, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
+use crate::model::{Change, DeadLetter, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
 use crate::sources::{Budget, Tick, first_tick};
 use crate::xml::{Ending, Record, canonical};
 use sweep::Sweep;

@@ -20,7 +20,7 @@ mod sink;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Change, DeadLetter, Key, Kind};
+use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
 pub use diff::{Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
@@ -42,17 +42,4 @@ pub enum Arrival {
         /// How it ended.
         ending: Ending,
     },
-}
-
-/// What flows out of the diff.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Event {
-    /// A key's verdict.
-    Change(Change),
-    /// A record that was rejected.
-    DeadLetter(DeadLetter),
-    /// A key that the state holds and the snapshot did not deliver. Flows only where a sink is being brought up.
-    Held(Key),
-    /// All of the kind's events have been given, deletes included. One from each worker.
-    End(Kind),
 }

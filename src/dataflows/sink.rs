@@ -18,8 +18,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
-use super::Event;
-use crate::model::{Key, PerKind, Verdict};
+use crate::model::{Event, Key, PerKind, Verdict};
 use crate::sinks::Need;
 use crate::sinks::driver::{Acknowledgement, Part};
 use crate::sources::{Budget, Tick};

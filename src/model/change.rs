@@ -93,3 +93,16 @@ pub struct DeadLetter {
     /// Its bytes as read.
     pub raw: Vec<u8>,
 }
+
+/// What flows out of the diff.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Event {
+    /// A key's verdict.
+    Change(Change),
+    /// A record that was rejected.
+    DeadLetter(DeadLetter),
+    /// A key that the state holds and the snapshot did not deliver. Flows only where a sink is being brought up.
+    Held(Key),
+    /// All of the kind's events have been given, deletes included. One from each worker.
+    End(Kind),
+}

@@ -5,6 +5,6 @@ mod digest;
 pub mod document;
 mod key;
 
-pub use change::{Change, DeadLetter, Stage, Verdict};
+pub use change::{Change, DeadLetter, Event, Stage, Verdict};
 pub use digest::{CANONICAL_VERSION, Digest, Fingerprint, RULES_VERSION};
 pub use key::{Key, Kind, PerKind, SHARDS};

@@ -10,12 +10,12 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::bounded;
 
 use super::graph::{self, Equipment, Setting};
-use super::{Plan, Request, Stop, StoppedOnRequest};
+use super::{Plan, Request};
 use crate::dataflows::{DiffOptions, Findings, Guard, SinkPort};
 use crate::model::PerKind;
 use crate::sinks::driver::{Driver, Report};
 use crate::sinks::{Need, Run, Writer};
-use crate::sources::{Budget, Reading, Snapshot, read};
+use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, read};
 use crate::state::{Manifest, Part};
 
 /// A sink's writers and what they need to know.

@@ -12,9 +12,8 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
 
-use super::Stop;
 use crate::dataflows::{Diff, DiffOptions, Findings, Fingerprints, Guard, SinkPort, guard, records, sink};
-use crate::sources::{Budget, Inlet};
+use crate::sources::{Budget, Inlet, Stop};
 use crate::state::{Manifest, Part};
 
 /// How long a worker sleeps when it has nothing to do, before it looks whether the run is to end. Records and acknowledgements wake it.

@@ -13,7 +13,6 @@ mod graph;
 mod judge;
 mod plan;
 mod report;
-mod stop;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,14 +23,13 @@ use anyhow::{Result, bail};
 
 use crate::model::{Kind, PerKind};
 use crate::sinks::{KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Snapshot};
+use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Manifest, State, rows};
 use crate::telemetry::Progress;
 use apply::{Target, apply};
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report};
-pub use stop::{Stop, StoppedOnRequest};
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]

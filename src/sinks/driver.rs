@@ -15,10 +15,8 @@ use roaring::RoaringTreemap;
 use timely::scheduling::SyncActivator;
 
 use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
-use crate::dataflows::Event;
-use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Stage, Verdict};
-use crate::refresh::Stop;
-use crate::sources::{Budget, Tick};
+use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
+use crate::sources::{Budget, Stop, Tick};
 
 /// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
 const BATCH_ROWS: usize = 5_000;

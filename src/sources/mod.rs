@@ -3,6 +3,7 @@
 mod budget;
 mod dump_files;
 mod snapshot;
+mod stop;
 
 use crossbeam_channel::{Receiver, Sender};
 use timely::scheduling::SyncActivator;
@@ -13,6 +14,7 @@ use crate::xml::{Ending, Record};
 pub use budget::Budget;
 pub use dump_files::{BlockSize, Reading, read};
 pub use snapshot::{DumpFile, Snapshot, SnapshotError};
+pub use stop::{Stop, StoppedOnRequest};
 
 /// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.
 pub type Tick = u64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::sources::Budget;
+use super::Budget;
 
 /// The user asked the program to stop, and it did.
 #[derive(Debug, Error)]
