@@ -73,6 +73,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         let table = report::table(&foreseen.refreshed).replacen(" applied in ", " would be applied; looked at in ", 1);
         output::text(&(table + &report::foreseen(&foreseen)))?;
     }
+    for (sink, kind) in &foreseen.refreshed.notes.brought_up {
+        tracing::info!("{sink} is new or behind: a refresh would bring its {} up", kind.plural());
+    }
     report::notes(&foreseen.refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
     Ok(report::exit(&foreseen.refreshed))
 }

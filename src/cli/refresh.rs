@@ -61,6 +61,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     } else {
         output::text(&report::table(&refreshed))?;
     }
+    for (sink, kind) in &refreshed.notes.brought_up {
+        tracing::info!("{sink} was new or behind: its {} were brought up in this run", kind.plural());
+    }
     report::notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
     Ok(report::exit(&refreshed))
 }

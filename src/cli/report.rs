@@ -59,9 +59,6 @@ pub fn table(refreshed: &Refreshed) -> String {
 /// What a person should know besides, a line each; empty where there is nothing.
 pub fn notes(notes: &Notes) -> Vec<String> {
     let mut lines = Vec::new();
-    for (sink, kind) in &notes.brought_up {
-        lines.push(format!("{sink} was new or behind: its {} were brought up in this run", kind.plural()));
-    }
     for (kind, why) in &notes.defects {
         lines.push(format!("the dump of {} is not whole: {why}", kind.plural()));
     }

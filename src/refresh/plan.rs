@@ -9,7 +9,7 @@ use roaring::RoaringTreemap;
 use serde::Serialize;
 
 use super::apply::{Target, apply};
-use super::{Member, Refreshed, Request, members, note_unread, run_of};
+use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
 use crate::sinks::{Batch, Need, Sink, SinkError, Writer, Written, changed_fields};
 use crate::sources::Snapshot;
@@ -52,12 +52,18 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
     let stand: Vec<Member> = if state.is_fresh() { Vec::new() } else { members(&manifest, &mut stores)? };
     let mut foreseen = Foreseen::default();
     foreseen.refreshed.report.snapshot = snapshot.month.clone();
+    // What the folder holds of a kind brings a store up that is new or behind; what it lacks leaves it so.
+    let there = PerKind::from_fn(|kind| snapshot.files[kind].is_some());
+    note_unread(&manifest, &stand, &stores, &there, &mut foreseen.refreshed.notes);
+    for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| member.holds_documents) {
+        let stands = judge(&manifest, &member.standing, None);
+        let brought_up = stands.iter().filter(|(kind, stand)| there[*kind] && **stand != Stand::Current);
+        foreseen.refreshed.notes.brought_up.extend(brought_up.map(|(kind, _)| (store.name(), kind)));
+    }
     let Some(plan) = super::judge::plan(&manifest, &snapshot, &[], request.allowed)? else {
-        note_unread(&manifest, &stand, &stores, &PerKind::default(), &mut foreseen.refreshed.notes);
         foreseen.refreshed.report.seconds = begun.elapsed().as_secs_f64();
         return Ok(foreseen);
     };
-    note_unread(&manifest, &stand, &stores, &PerKind::default(), &mut foreseen.refreshed.notes);
     let seen = Arc::new(Mutex::new(Foreseen::default()));
     let store = stores.into_iter().find(|store| store.holds_documents());
     let needs = PerKind::from_fn(|kind| plan.read[kind].then_some(Need::Changes));

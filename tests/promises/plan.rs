@@ -56,3 +56,14 @@ fn a_plan_names_samples_of_what_changes_and_says_what_the_guard_would_say() {
     assert_eq!((&plan["withheld"][0]["kind"], &plan["withheld"][0]["deletes"]), (&"label".into(), &149.into()));
     ran.said(&["149 deletes of labels are withheld"]);
 }
+
+#[test]
+fn a_plan_says_of_a_store_that_is_new_that_it_would_be_brought_up_and_of_what_the_folder_lacks_that_it_stays_behind() {
+    let home = Home::new();
+    let months = small().folders();
+    home.refresh(&months[0], "--null").json(0);
+    let ran = home.run(&format!("plan --state state --json --dumps {} --sqlite new.sqlite", months[1].display()));
+    ran.said(&["sqlite is new or behind: a refresh would bring its releases up"]);
+    ran.json(0);
+    assert!(!home.path("new.sqlite").exists());
+}
