@@ -8,7 +8,7 @@ use serde_json::json;
 use super::exit::Exit;
 use super::{open, output};
 use crate::refresh::judge;
-use crate::sinks::Access;
+use crate::sinks::{Access, Holds};
 use crate::state::State;
 use crate::telemetry::words::count;
 
@@ -70,7 +70,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
-        if !sink.holds_documents() {
+        if sink.holds() == Holds::Changes {
             let last = standing.kinds.0[0];
             let stand = match last {
                 _ if foreign => "foreign",

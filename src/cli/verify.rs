@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
-use crate::sinks::Access;
+use crate::sinks::{Access, Holds};
 use crate::telemetry::words::count;
 use crate::verify::{total, verify};
 
@@ -46,7 +46,7 @@ impl VerifyArgs {
 /// Compares, and names what differs.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut sinks = open::sinks(settings, Access::Read)?;
-    if sinks.iter().all(|sink| !sink.holds_documents()) {
+    if sinks.iter().all(|sink| sink.holds() == Holds::Changes) {
         anyhow::bail!("no document store is named: verify compares --sqlite and --postgres with the state");
     }
     let verified = verify(settings.state_dir()?, &mut sinks)?;

@@ -355,7 +355,7 @@ impl Diff {
                 }
                 continue;
             }
-            let document = match canonical(kind, &record.raw, &mut self.scratch) {
+            let document = match canonical(kind, &record.raw, &mut self.scratch, |_| false) {
                 Ok(document) if document.id == key.id() => document,
                 Ok(document) => {
                     self.rejected.insert(key.id());
@@ -370,7 +370,7 @@ impl Diff {
                 }
             };
             findings.parsed += 1;
-            let new = Fingerprint { raw: record.hash, document: document.hash.short(), graph: document.graph };
+            let new = Fingerprint { raw: record.hash, document: document.hash.short(), graph: document.graph.short() };
             if copy {
                 findings.counts[kind].duplicates += 1;
                 if old.is_some_and(|old| old.document != new.document) && findings.twins.len() < NAMED {
@@ -399,7 +399,7 @@ impl Diff {
                 _ => findings.counts[kind].unchanged += 1,
             }
             if verdict != Found::Unchanged || everything {
-                give(Event::Change(Change { key, verdict, tick, document: Some((document.hash, document.json)) }));
+                give(Event::Change(Change { key, verdict, tick, document: Some((document.hash, document.json)), graph: None }));
             }
             if old != Some(new) {
                 self.trace.borrow_mut().replace(&mut updates, key, old, Some(new), tick);

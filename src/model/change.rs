@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::graph::{EdgeChange, Projection};
 use super::{Digest, Key, Kind};
 
 /// What the diff finds of a key in one epoch.
@@ -43,12 +44,15 @@ pub struct Change {
     pub tick: u64,
     /// The digest and canonical JSON of the document; `None` for deletes.
     pub document: Option<(Digest, Arc<str>)>,
+    /// The digest and content of what the graph holds of it, where a graph is kept and that is not what it was, or is asked for.
+    pub graph: Option<(Digest, Arc<Projection<Box<str>>>)>,
 }
 
 impl Change {
     /// Bytes that it holds on to, for bounding what is in flight.
     pub fn bytes(&self) -> usize {
-        size_of::<Change>() + self.document.as_ref().map_or(0, |(_, json)| json.len())
+        let document = self.document.as_ref().map_or(0, |(_, json)| json.len());
+        size_of::<Change>() + document + self.graph.as_ref().map_or(0, |(_, projection)| projection.bytes())
     }
 }
 
@@ -99,6 +103,8 @@ pub struct DeadLetter {
 pub enum Event {
     /// A key's verdict.
     Change(Change),
+    /// An edge that came or went; flows only to graphs.
+    Edge(EdgeChange),
     /// A record that was rejected.
     DeadLetter(DeadLetter),
     /// A key that the state holds and the snapshot did not deliver. Flows only where a sink is being brought up.

@@ -3,6 +3,7 @@
 mod change;
 mod digest;
 pub mod document;
+pub mod graph;
 mod key;
 
 pub use change::{Change, DeadLetter, Event, Stage, Verdict};

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::model::{Kind, PerKind};
-use crate::sinks::{Epoch, Need, Standing};
+use crate::sinks::{Epoch, Holds, Need, Standing};
 use crate::sources::Snapshot;
 use crate::state::{Begun, Manifest};
 
@@ -85,8 +85,8 @@ pub struct Allowed {
 pub struct Member {
     /// What it says about itself.
     pub standing: Standing,
-    /// Whether it holds documents; a feed holds changes and is never brought up.
-    pub holds_documents: bool,
+    /// What it holds; what holds changes is never brought up.
+    pub holds: Holds,
 }
 
 /// Decides what a run does; `None`: there is nothing to read.
@@ -108,9 +108,9 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
     let resumed = manifest.begun.as_ref().filter(|begun: &&Begun| begun.files == files).map(|begun| begun.epoch);
     let stands: Vec<_> = sinks
         .iter()
-        .map(|sink| match sink.holds_documents {
-            true => judge(manifest, &sink.standing, resumed),
-            false => PerKind::from_fn(|_| Stand::Current),
+        .map(|sink| match sink.holds {
+            Holds::Documents | Holds::Graph => judge(manifest, &sink.standing, resumed),
+            Holds::Changes => PerKind::from_fn(|_| Stand::Current),
         })
         .collect();
     let read = PerKind::from_fn(|kind| {

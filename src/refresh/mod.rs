@@ -22,7 +22,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::model::{Kind, PerKind};
-use crate::sinks::{KindEnd, KindRun, Need, Run, Sink};
+use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Manifest, State, rows};
 use crate::telemetry::Progress;
@@ -192,14 +192,14 @@ fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Membe
                 manifest.state
             );
         }
-        members.push(Member { standing, holds_documents: sink.holds_documents() });
+        members.push(Member { standing, holds: sink.holds() });
     }
     Ok(members)
 }
 
 /// Notes kinds that a sink does not hold as the state does, and that this run does not read.
 fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) {
-    for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| member.holds_documents) {
+    for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| member.holds != Holds::Changes) {
         let stands = judge(manifest, &member.standing, None);
         for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
             let _ = stand;
@@ -226,7 +226,7 @@ fn run_of(
         month: snapshot.month.clone(),
         kinds: PerKind::from_fn(kind_run),
         workers,
-        want_fields: sinks.iter().any(|sink| !sink.holds_documents()),
+        want_fields: sinks.iter().any(|sink| sink.holds() == Holds::Changes),
         abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),
         before: before.completed,
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::apply::{Target, apply};
 use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
-use crate::sinks::{Batch, Need, Sink, SinkError, Writer, Written, changed_fields};
+use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
 use crate::sources::Snapshot;
 use crate::state::State;
 
@@ -55,7 +55,7 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
     // What the folder holds of a kind brings a store up that is new or behind; what it lacks leaves it so.
     let there = PerKind::from_fn(|kind| snapshot.files[kind].is_some());
     note_unread(&manifest, &stand, &stores, &there, &mut foreseen.refreshed.notes);
-    for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| member.holds_documents) {
+    for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| member.holds != Holds::Changes) {
         let stands = judge(&manifest, &member.standing, None);
         let brought_up = stands.iter().filter(|(kind, stand)| there[*kind] && **stand != Stand::Current);
         foreseen.refreshed.notes.brought_up.extend(brought_up.map(|(kind, _)| (store.name(), kind)));
@@ -65,7 +65,7 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
         return Ok(foreseen);
     };
     let seen = Arc::new(Mutex::new(Foreseen::default()));
-    let store = stores.into_iter().find(|store| store.holds_documents());
+    let store = stores.into_iter().find(|store| store.holds() == Holds::Documents);
     let needs = PerKind::from_fn(|kind| plan.read[kind].then_some(Need::Changes));
     let run = run_of(&manifest, &snapshot, &plan, &needs, request.workers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });

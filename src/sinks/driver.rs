@@ -15,6 +15,7 @@ use roaring::RoaringTreemap;
 use timely::scheduling::SyncActivator;
 
 use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
+use crate::model::graph::EdgeChange;
 use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
 use crate::sources::{Budget, Stop, Tick};
 
@@ -102,7 +103,7 @@ impl Driver {
         thread::Builder::new().name(name).spawn(move || {
             let mut driving = Driving {
                 waker: None,
-                batch: Batch { number: 0, tick: 0, changes: Vec::new(), dead_letters: Vec::new(), fields: Vec::new() },
+                batch: Batch::default(),
                 bytes: 0,
                 open: VecDeque::new(),
                 fields: Vec::new(),
@@ -169,9 +170,13 @@ impl Driving {
                     self.bytes += change.bytes();
                     self.batch.changes.push(change);
                     self.batch.tick = part.tick;
-                    if self.batch.changes.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
-                        self.flush()?;
-                    }
+                    self.flush_if_full()?;
+                }
+                Event::Edge(change) => {
+                    self.bytes += change.edge.bytes();
+                    self.batch.edges.push(change);
+                    self.batch.tick = part.tick;
+                    self.flush_if_full()?;
                 }
                 Event::DeadLetter(letter) => {
                     self.batch.tick = part.tick;
@@ -209,22 +214,22 @@ impl Driving {
             let Some(key) = Key::new(kind, id) else { continue };
             if worker.is_none_or(|worker| key.worker(workers) == worker) {
                 self.batch.tick = tick;
-                self.batch.changes.push(Change { key, verdict: Verdict::Delete, tick, document: None });
-                if self.batch.changes.len() >= BATCH_ROWS {
-                    self.flush()?;
-                }
+                self.batch.changes.push(Change { key, verdict: Verdict::Delete, tick, document: None, graph: None });
+                self.flush_if_full()?;
             }
         }
         Ok(())
     }
 
+    fn flush_if_full(&mut self) -> Result<(), SinkError> {
+        let rows = self.batch.changes.len() + self.batch.edges.len();
+        if rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> Result<(), SinkError> {
-        if !self.batch.changes.is_empty() || !self.batch.dead_letters.is_empty() {
+        if !self.batch.changes.is_empty() || !self.batch.edges.is_empty() || !self.batch.dead_letters.is_empty() {
             let number = self.batch.number;
-            let mut batch = std::mem::replace(
-                &mut self.batch,
-                Batch { number, tick: 0, changes: Vec::new(), dead_letters: Vec::new(), fields: Vec::new() },
-            );
+            let mut batch = std::mem::replace(&mut self.batch, Batch { number, ..Batch::default() });
             batch.fields.sort_unstable();
             self.write(batch)?;
             self.driver.budget.release(std::mem::take(&mut self.bytes));
@@ -259,12 +264,17 @@ impl Driving {
                 }
                 Ok(())
             }
-            Err(error) if error.class == Class::Reject => match batch.changes.len() {
-                0 => Err(error),
-                1 => self.refused(batch, &error),
-                n => {
-                    let changes = batch.changes.split_off(n / 2);
-                    let rest = Batch { changes, dead_letters: Vec::new(), fields: batch.fields.clone(), ..batch };
+            // Nodes go before edges in the halves too.
+            Err(error) if error.class == Class::Reject => match (batch.changes.len(), batch.edges.len()) {
+                (0, 0) => Err(error),
+                (0, 1) | (1, 0) => self.refused(batch, &error),
+                (changes, edges) => {
+                    let (changes, edges) = match changes {
+                        0 => (Vec::new(), batch.edges.split_off(edges / 2)),
+                        1 => (Vec::new(), std::mem::take(&mut batch.edges)),
+                        _ => (batch.changes.split_off(changes / 2), std::mem::take(&mut batch.edges)),
+                    };
+                    let rest = Batch { changes, edges, dead_letters: Vec::new(), fields: batch.fields.clone(), ..batch };
                     self.write(batch)?;
                     self.write(rest)
                 }
@@ -274,6 +284,12 @@ impl Driving {
     }
 
     fn refused(&mut self, batch: Batch, error: &SinkError) -> Result<(), SinkError> {
+        for EdgeChange { edge, .. } in &batch.edges {
+            tracing::error!("{} refuses the edge {edge}: {error}", self.driver.sink);
+            for kind in edge.family().asserted_by() {
+                self.report.undelivered[*kind] += 1;
+            }
+        }
         let mut dead_letters = batch.dead_letters;
         for Change { key, document, tick, .. } in batch.changes {
             tracing::error!("{} refuses {key}, which becomes a dead letter: {error}", self.driver.sink);
@@ -288,7 +304,7 @@ impl Driving {
                 raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),
             });
         }
-        self.write(Batch { changes: Vec::new(), dead_letters, ..batch })
+        self.write(Batch { changes: Vec::new(), edges: Vec::new(), dead_letters, ..batch })
     }
 
     /// Tries until it is done, is refused, or patience is at an end.

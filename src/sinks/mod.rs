@@ -23,6 +23,7 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::model::graph::{Edge, EdgeChange, Family, Properties};
 use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
@@ -114,7 +115,7 @@ pub struct KindEnd {
 }
 
 /// A batch: whole ticks of one writer, or a part of a tick; written in one transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Counts a writer's batches in a run, from 1 on.
     pub number: u64,
@@ -122,6 +123,8 @@ pub struct Batch {
     pub tick: u64,
     /// Each key at most once, sorted by tick and key.
     pub changes: Vec<Change>,
+    /// For a graph: edges that came or went, each at most once, sorted by tick. Nodes are written before them.
+    pub edges: Vec<EdgeChange>,
     /// For a feed: the top-level fields that a document store found changed, sorted by key.
     pub fields: Vec<(Key, Vec<String>)>,
     /// Records that were rejected before they reached any sink.
@@ -156,17 +159,28 @@ pub struct Written {
     pub fields: Vec<(Key, Vec<String>)>,
 }
 
+/// What a sink holds of the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Every record's document.
+    Documents,
+    /// Every record's node, and the edges that records assert.
+    Graph,
+    /// Changes, not a state: it is never brought up.
+    Changes,
+}
+
 /// A store or feed that has been opened.
 pub trait Sink: Send {
-    /// `postgres`, `sqlite` or `feed`.
+    /// `postgres`, `sqlite`, `neo4j` or `feed`.
     fn name(&self) -> &'static str;
 
     /// What it says about itself; an error where it holds data that no discodiff wrote. Writes nothing.
     fn standing(&mut self) -> Result<Standing, SinkError>;
 
-    /// Whether it needs every record while it is brought up; a feed carries changes, not a state, and does not.
-    fn holds_documents(&self) -> bool {
-        true
+    /// What it holds: documents unless it says otherwise.
+    fn holds(&self) -> Holds {
+        Holds::Documents
     }
 
     /// Whether all workers' changes go through one writer.
@@ -181,7 +195,14 @@ pub trait Sink: Send {
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError>;
 
     /// The documents, for reading back.
-    fn documents(&mut self) -> Option<&mut dyn Documents>;
+    fn documents(&mut self) -> Option<&mut dyn Documents> {
+        None
+    }
+
+    /// The graph, for reading back and for mending its edges.
+    fn graph(&mut self) -> Option<&mut dyn Graph> {
+        None
+    }
 
     /// Leaves the store as it should stand when no program is connected (SQLite: one file). Called at the end of every run.
     fn close(&mut self) -> Result<(), SinkError> {
@@ -198,7 +219,8 @@ pub trait Writer: Send {
     /// nothing and returns what the batch came to.
     fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError>;
 
-    /// Every id that the store holds of a kind. Rows whose `data_id` is no id that a record can have are removed, and counted.
+    /// Every id that the store holds of a kind; of a graph those of nodes that are no stubs. Rows or nodes whose id no record can have
+    /// are removed, and counted.
     fn stored_ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError>;
 }
 
@@ -220,4 +242,61 @@ pub trait Documents {
 
     /// The documents with these ids, as JSON text, in any order; ids that are not there are left out. At most 1,000 ids a call.
     fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError>;
+}
+
+/// A node of a record, or a stub, as a graph holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredNode {
+    /// Its id.
+    pub id: u64,
+    /// Whether it is a stub: it has `stub: true`.
+    pub stub: bool,
+    /// Its `hash`.
+    pub hash: Option<String>,
+    /// Its properties beside these.
+    pub properties: Properties<Box<str>>,
+    /// What is there that discodiff never writes: an unknown property, one of another type, a further label; in words.
+    pub odd: Option<String>,
+}
+
+/// A relationship as a graph holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEdge {
+    /// The store's own name for it, by which it can be removed.
+    pub element: String,
+    /// Which edge it is; where discodiff never writes one like it (an end of another label, an unknown property, a category that is not
+    /// its role's), what it is, in words.
+    pub edge: Result<Edge, String>,
+}
+
+/// How many nodes and relationships a graph holds, whatever they are, without what is discodiff's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphSize {
+    /// Nodes.
+    pub nodes: u64,
+    /// Relationships.
+    pub relationships: u64,
+}
+
+/// Reading a graph back, and mending its edges.
+pub trait Graph {
+    /// How much it holds.
+    fn size(&mut self) -> Result<GraphSize, SinkError>;
+
+    /// Ids of all nodes of a kind, stubs among them; and the ids, as text, that no record can have.
+    fn ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, Vec<String>), SinkError>;
+
+    /// The nodes of a kind with these ids, in any order; one id can have several where someone else made them. At most 5,000 ids a call.
+    fn nodes(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<StoredNode>, SinkError>;
+
+    /// Calls `each` with the name of every node with this label: `Genre`, `Style` or `Person`; and, where the node is not as discodiff
+    /// writes it, with what is odd about it, in words.
+    fn names(&mut self, label: &'static str, each: &mut dyn FnMut(&str, Option<String>)) -> Result<(), SinkError>;
+
+    /// The relationships of a family at the anchors with these ids; of [`Family::PartOf`], all, whatever the ids. At most 5,000 ids a call.
+    fn edges(&mut self, family: Family, ids: &[u64]) -> Result<Vec<StoredEdge>, SinkError>;
+
+    /// Adds edges that are not there, with stubs, genres, styles and persons where they are missing, and removes others by
+    /// [`StoredEdge::element`]; in one transaction, fenced. Only between `begin` and `complete`, after all writers have been dropped.
+    fn mend(&mut self, added: &[Edge], removed: &[String]) -> Result<(), SinkError>;
 }

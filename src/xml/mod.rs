@@ -20,25 +20,27 @@ use std::sync::Arc;
 use cursor::{Cursor, Malformed, Tag};
 pub use split::{Ending, Record, Splitter};
 
-use crate::model::document::{Canonical, Document, Projection};
+use crate::model::document::{Canonical, Document};
 use crate::model::{Digest, Kind};
 
 /// Makes a record's canonical document; fails, in words, when the record is malformed, not UTF-8 or has no id.
 ///
 /// `scratch` is a buffer to use again from record to record; what is in it does not matter.
-pub fn canonical(kind: Kind, raw: &[u8], scratch: &mut Vec<u8>) -> Result<Canonical, String> {
+/// `projected` says of the graph's digest whether the projection is to be given too.
+pub fn canonical(kind: Kind, raw: &[u8], scratch: &mut Vec<u8>, projected: impl FnOnce(Digest) -> bool) -> Result<Canonical, String> {
     let source = std::str::from_utf8(raw).map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
     match kind {
-        Kind::Artist => document(source, scratch, artist::read),
-        Kind::Label => document(source, scratch, label::read),
-        Kind::Master => document(source, scratch, master::read),
-        Kind::Release => document(source, scratch, release::read),
+        Kind::Artist => document(source, scratch, projected, artist::read),
+        Kind::Label => document(source, scratch, projected, label::read),
+        Kind::Master => document(source, scratch, projected, master::read),
+        Kind::Release => document(source, scratch, projected, release::read),
     }
 }
 
 fn document<'a, D: Document<'a>>(
     source: &'a str,
     scratch: &mut Vec<u8>,
+    projected: impl FnOnce(Digest) -> bool,
     read: fn(&mut Cursor<'a>, &Tag<'a>) -> Result<D, Malformed>,
 ) -> Result<Canonical, String> {
     let mut cursor = Cursor::new(source);
@@ -56,9 +58,9 @@ fn document<'a, D: Document<'a>>(
     serde_json::to_writer(&mut *scratch, &document).map_err(|error| format!("cannot be written as JSON: {error}"))?;
     let json = std::str::from_utf8(scratch).map_err(|error| format!("cannot be written as JSON: {error}"))?;
     let (json, hash) = (Arc::from(json), Digest::of(json.as_bytes()));
-    let mut projection = Projection::new(scratch);
-    document.project(&mut projection);
-    let graph = projection.digest();
+    let projection = document.project();
+    let graph = projection.digest(id, scratch);
+    let projection = projected(graph).then(|| Arc::new(projection.to_owned()));
     if scratch.capacity() > LARGE {
         *scratch = Vec::new();
     }
@@ -67,6 +69,7 @@ fn document<'a, D: Document<'a>>(
         json,
         hash,
         graph,
+        projection,
         unmapped: drift,
         removed_characters: mended.removed_characters,
         lone_ampersands: mended.lone_ampersands,

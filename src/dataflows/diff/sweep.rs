@@ -51,7 +51,7 @@ impl Diff {
                     let counts = &mut self.findings.borrow_mut().counts[sweep.kind];
                     if sweep.delete && !self.rejected.contains(key.id()) {
                         counts.deleted += 1;
-                        session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None }));
+                        session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None, graph: None }));
                         self.trace.borrow_mut().replace(&mut updates, key, Some(old), None, sweep.tick);
                     } else {
                         session.give(Event::Held(key));

@@ -1,7 +1,8 @@
 //! Artists.
 
-use super::{Document, Entity, Image, Projection, Text, Unmapped, object};
+use super::{Document, Entity, Image, Text, Unmapped, links_to, named, object};
 use crate::model::Kind;
+use crate::model::graph::{LinkKind, Projection};
 
 object! {
     /// A person or group.
@@ -40,13 +41,13 @@ impl<'a> Document<'a> for Artist<'a> {
         self.id.as_deref()
     }
 
-    fn project(&self, out: &mut Projection<'_>) {
-        out.text(&self.id).text(&self.name);
-        for list in [&self.aliases, &self.members, &self.groups] {
-            out.list(list, |out, entity| {
-                out.text(&entity.id);
-            });
+    fn project(&self) -> Projection<&str> {
+        let mut links = Vec::with_capacity(self.aliases.len() + self.members.len() + self.groups.len());
+        let of = [(LinkKind::AliasOf, &self.aliases), (LinkKind::HasMember, &self.members), (LinkKind::MemberOf, &self.groups)];
+        for (kind, list) in of {
+            links.extend(links_to(kind, list, |entity| &entity.id));
         }
+        Projection::new(named(&self.name), links)
     }
 
     fn unmapped(&mut self) -> &mut Unmapped<'a> {

@@ -1,7 +1,8 @@
 //! Labels.
 
-use super::{Document, Entity, Image, Projection, Text, Unmapped, object};
+use super::{Document, Entity, Image, Text, Unmapped, links_to, named, number, object};
 use crate::model::Kind;
+use crate::model::graph::{Link, LinkKind, Projection};
 
 object! {
     /// A label or company.
@@ -37,12 +38,11 @@ impl<'a> Document<'a> for Label<'a> {
         self.id.as_deref()
     }
 
-    fn project(&self, out: &mut Projection<'_>) {
-        out.text(&self.id).text(&self.name);
-        out.text(self.parent_label.as_ref().map_or(&None, |parent| &parent.id));
-        out.list(&self.sublabels, |out, entity| {
-            out.text(&entity.id);
-        });
+    fn project(&self) -> Projection<&str> {
+        let mut links = Vec::with_capacity(1 + self.sublabels.len());
+        links.extend(Link::to_record(LinkKind::SublabelOf, self.parent_label.as_ref().and_then(|parent| number(&parent.id))));
+        links.extend(links_to(LinkKind::HasSublabel, &self.sublabels, |entity| &entity.id));
+        Projection::new(named(&self.name), links)
     }
 
     fn unmapped(&mut self) -> &mut Unmapped<'a> {

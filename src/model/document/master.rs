@@ -1,7 +1,8 @@
 //! Masters.
 
-use super::{Credit, Document, Image, Projection, Text, Unmapped, Video, object};
+use super::{Credit, Document, Image, Text, Unmapped, Video, dimensions, links_to, named, object};
 use crate::model::Kind;
+use crate::model::graph::{LinkKind, Projection, Properties};
 
 object! {
     /// What several releases have in common.
@@ -40,12 +41,11 @@ impl<'a> Document<'a> for Master<'a> {
         self.id.as_deref()
     }
 
-    fn project(&self, out: &mut Projection<'_>) {
-        out.text(&self.id).text(&self.title).number(self.year);
-        out.list(&self.artists, |out, credit| {
-            out.text(&credit.id);
-        });
-        out.texts(&self.genres).texts(&self.styles);
+    fn project(&self) -> Projection<&str> {
+        let mut links = Vec::with_capacity(self.artists.len() + self.genres.len() + 2 * self.styles.len());
+        links.extend(links_to(LinkKind::By, &self.artists, |credit| &credit.id));
+        dimensions(&self.genres, &self.styles, &mut links);
+        Projection::new(Properties { year: self.year, ..named(&self.title) }, links)
     }
 
     fn unmapped(&mut self) -> &mut Unmapped<'a> {

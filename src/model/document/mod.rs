@@ -6,7 +6,6 @@
 
 mod artist;
 mod generic;
-mod graph;
 mod label;
 mod master;
 mod release;
@@ -20,13 +19,13 @@ use serde::Serialize;
 
 pub use artist::Artist;
 pub use generic::{Generic, Sorted, Unmapped};
-pub use graph::Projection;
 pub use label::Label;
 pub use master::Master;
 pub use release::{Company, Format, Identifier, Release, Track};
 pub use shared::{Credit, Entity, Image, Imprint, Video};
 pub use stored::digest_of_stored;
 
+use super::graph::{Link, LinkKind, Projection, Properties};
 use super::{Digest, Key, Kind};
 
 /// A text of a document: borrowed from the record unless something in it had to be resolved.
@@ -86,8 +85,8 @@ pub trait Document<'a>: Serialize {
     /// Its own id, digits without leading zeros.
     fn id(&self) -> Option<&str>;
 
-    /// Writes what the graph holds of it.
-    fn project(&self, out: &mut Projection<'_>);
+    /// What the graph holds of it.
+    fn project(&self) -> Projection<&str>;
 
     /// Where everything goes that no field is there for.
     fn unmapped(&mut self) -> &mut Unmapped<'a>;
@@ -107,12 +106,41 @@ pub struct Canonical {
     pub json: Arc<str>,
     /// The digest of `json`.
     pub hash: Digest,
-    /// Short digest of what the graph holds of the document.
-    pub graph: u64,
+    /// The digest of what the graph holds of the document.
+    pub graph: Digest,
+    /// What the graph holds of it, where that was asked for.
+    pub projection: Option<Arc<Projection<Box<str>>>>,
     /// Schema drift: the path of each element, attribute or text that no field is there for, one for each occurrence.
     pub unmapped: Vec<String>,
     /// Characters that XML forbids, which were removed.
     pub removed_characters: u32,
     /// Ampersands that begin no reference, which were taken as themselves.
     pub lone_ampersands: u32,
+}
+
+/// The number that an id's text stands for; `None` where no key can hold it.
+fn number(id: &Option<Text<'_>>) -> Option<u64> {
+    // Keys of all kinds hold the same ids.
+    id.as_deref()?.parse().ok().filter(|&id| Key::new(Kind::Artist, id).is_some())
+}
+
+/// Links to each of a list of records.
+fn links_to<'s, T>(kind: LinkKind, list: &'s [T], id: impl Fn(&'s T) -> &'s Option<Text<'s>>) -> impl Iterator<Item = Link<&'s str>> {
+    list.iter().filter_map(move |entry| Link::to_record(kind, number(id(entry))))
+}
+
+/// The links of a record to its genres and styles; where it has one genre only, its styles are parts of that.
+fn dimensions<'s>(genres: &'s [Text<'_>], styles: &'s [Text<'_>], links: &mut Vec<Link<&'s str>>) {
+    links.extend(genres.iter().map(|genre| Link::to_name(LinkKind::IsGenre, &**genre)));
+    links.extend(styles.iter().map(|style| Link::to_name(LinkKind::IsStyle, &**style)));
+    if let [genre, others @ ..] = genres
+        && others.iter().all(|other| other == genre)
+    {
+        links.extend(styles.iter().map(|style| Link::to_name(LinkKind::PartOf, &**style).with(Some(&**genre))));
+    }
+}
+
+/// Properties of a node that has a name or title only.
+fn named<'s>(title: &'s Option<Text<'_>>) -> Properties<&'s str> {
+    Properties { title: title.as_deref(), year: None, formats: Vec::new(), catalog_number: None }
 }

@@ -1,7 +1,8 @@
 //! Releases.
 
-use super::{Credit, Document, Image, Imprint, Projection, Text, Unmapped, Video, object};
+use super::{Credit, Document, Image, Imprint, Text, Unmapped, Video, dimensions, links_to, number, object};
 use crate::model::Kind;
+use crate::model::graph::{Link, LinkKind, Projection, Properties};
 
 object! {
     /// A release.
@@ -124,22 +125,27 @@ impl<'a> Document<'a> for Release<'a> {
         self.id.as_deref()
     }
 
-    fn project(&self, out: &mut Projection<'_>) {
-        out.text(&self.id).text(&self.title).number(self.year);
-        out.list(&self.formats, |out, format| {
-            out.text(&format.name);
-        });
-        // The first label's catalogue number, a property of the node, is the first of these too.
-        out.list(&self.labels, |out, label| {
-            out.text(&label.id).text(&label.catno);
-        });
-        out.list(&self.artists, |out, credit| {
-            out.text(&credit.id);
-        });
-        out.text(&self.master_id).texts(&self.genres).texts(&self.styles);
-        out.list(&self.extraartists, |out, credit| {
-            out.text(&credit.id).text(&credit.name).text(&credit.role);
-        });
+    fn project(&self) -> Projection<&str> {
+        let credits = self.artists.len() + 2 * self.extraartists.len();
+        let mut links = Vec::with_capacity(credits + self.labels.len() + 1 + self.genres.len() + 2 * self.styles.len());
+        links.extend(links_to(LinkKind::By, &self.artists, |credit| &credit.id));
+        for label in &self.labels {
+            links.extend(Link::to_record(LinkKind::On, number(&label.id)).map(|link| link.with(label.catno.as_deref())));
+        }
+        links.extend(Link::to_record(LinkKind::DerivedFrom, number(&self.master_id)));
+        dimensions(&self.genres, &self.styles, &mut links);
+        for credit in &self.extraartists {
+            let Some(name) = credit.name.as_deref() else { continue };
+            links.push(Link::to_name(LinkKind::CreditedOn, name).with(credit.role.as_deref()));
+            links.extend(number(&credit.id).map(|id| Link { id, ..Link::to_name(LinkKind::SameAs, name) }));
+        }
+        let properties = Properties {
+            title: self.title.as_deref(),
+            year: self.year,
+            formats: self.formats.iter().filter_map(|format| format.name.as_deref()).collect(),
+            catalog_number: self.labels.first().and_then(|label| label.catno.as_deref()),
+        };
+        Projection::new(properties, links)
     }
 
     fn unmapped(&mut self) -> &mut Unmapped<'a> {

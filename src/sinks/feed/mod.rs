@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::error::classed;
-use super::{Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::model::PerKind;
 
 /// How long the feed was when an epoch had been completed.
@@ -116,8 +116,8 @@ impl Sink for Feed {
         Ok(Standing { state: Some(binding.state), kinds: PerKind::from_fn(|_| last), begun: PerKind::from_fn(|_| binding.begun) })
     }
 
-    fn holds_documents(&self) -> bool {
-        false
+    fn holds(&self) -> Holds {
+        Holds::Changes
     }
 
     fn one_writer(&self) -> bool {
@@ -161,10 +161,6 @@ impl Sink for Feed {
         binding.last = Some(Mark { epoch: run.epoch, length });
         binding.begun = None;
         self.bind(binding)
-    }
-
-    fn documents(&mut self) -> Option<&mut dyn Documents> {
-        None
     }
 }
 

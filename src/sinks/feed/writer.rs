@@ -49,7 +49,7 @@ impl Writer for FeedWriter {
     fn write(&mut self, batch: &Batch, _attempt: u32) -> Result<Written, SinkError> {
         self.buffer.clear();
         let mut tally = Tally::default();
-        for Change { key, verdict, tick, document } in &batch.changes {
+        for Change { key, verdict, tick, document, .. } in &batch.changes {
             match verdict {
                 Verdict::Insert => tally.inserted += 1,
                 Verdict::Update => tally.updated += 1,

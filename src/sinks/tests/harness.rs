@@ -166,7 +166,7 @@ pub(super) fn key(kind: Kind, id: u64) -> Key {
 
 /// A change with a document.
 pub(super) fn with(kind: Kind, id: u64, verdict: Verdict, json: &str) -> Change {
-    Change { key: key(kind, id), verdict, tick: 0, document: Some((Digest::of(json.as_bytes()), json.into())) }
+    Change { key: key(kind, id), verdict, tick: 0, document: Some((Digest::of(json.as_bytes()), json.into())), graph: None }
 }
 
 /// A change of an artist, whose document has this name.
@@ -176,13 +176,13 @@ pub(super) fn artist(id: u64, verdict: Verdict, name: &str) -> Change {
 
 /// A delete.
 pub(super) fn gone(kind: Kind, id: u64) -> Change {
-    Change { key: key(kind, id), verdict: Verdict::Delete, tick: 0, document: None }
+    Change { key: key(kind, id), verdict: Verdict::Delete, tick: 0, document: None, graph: None }
 }
 
 /// A batch, its changes sorted.
 pub(super) fn batch(number: u64, mut changes: Vec<Change>) -> Batch {
     changes.sort_by_key(|change| change.key);
-    Batch { number, tick: number, changes, dead_letters: Vec::new(), fields: Vec::new() }
+    Batch { number, tick: number, changes, ..Batch::default() }
 }
 
 /// A rejected record.
