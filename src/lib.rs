@@ -24,6 +24,7 @@ pub mod cli;
 pub mod dataflows;
 pub mod demo;
 pub mod generate;
+pub mod graph;
 pub mod model;
 pub mod refresh;
 pub mod settings;

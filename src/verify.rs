@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::model::Kind;
+use crate::model::{Fingerprint, Key, Kind};
 use crate::model::document::digest_of_stored;
 use crate::sinks::{Row, Sink};
-use crate::state::{State, rows};
+use crate::state::{Rows, State};
 
 /// How many keys of each kind are named; all are counted.
 const NAMED: usize = 1_000;
@@ -69,12 +69,13 @@ struct Expected {
 impl Expected {
     fn of(state: &State, wanted: Kind) -> Result<Expected> {
         let mut expected = Expected::default();
-        rows(state.folder(), state.manifest(), |key, fingerprint| {
+        let mut rows = Rows::<(Key, Fingerprint)>::open(state.folder(), state.manifest(), &state.manifest().parts)?;
+        while let Some((key, fingerprint)) = rows.next()? {
             if key.kind() == wanted {
                 expected.ids.push(key.id());
                 expected.digests.push(fingerprint.document);
             }
-        })?;
+        }
         expected.met = vec![false; expected.ids.len()];
         Ok(expected)
     }

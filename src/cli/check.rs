@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::{open, output};
 use crate::sinks::Access;
 use crate::sources::Snapshot;
-use crate::state::{State, rows};
+use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
 use crate::settings::{DumpsFlags, Flags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
@@ -120,7 +120,8 @@ fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
     if state.is_fresh() {
         return Ok((None, format!("{} holds no state yet", folder.display())));
     }
-    rows(folder, state.manifest(), |_, _| {})?;
+    check(folder, state.manifest())?;
+    load_dictionary(folder, state.manifest())?;
     let records: u64 = state.manifest().records().0.iter().sum();
     Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
 }

@@ -83,7 +83,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
             continue;
         }
         let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
-        let kinds: BTreeMap<&str, &str> = judge(manifest, &standing, resumed)
+        let kinds: BTreeMap<&str, &str> = judge(manifest, sink.holds(), &standing, resumed)
             .iter()
             .map(|(kind, stand)| (kind.name(), if foreign { "foreign" } else { stand.name() }))
             .collect();

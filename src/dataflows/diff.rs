@@ -39,7 +39,7 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::Arrival;
 use super::guard::{Tally, Verdict};
-use crate::model::{Change, DeadLetter, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
+use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
 use crate::sources::{Budget, Tick, first_tick};
 use crate::xml::{Ending, Record, canonical};
 use sweep::Sweep;
@@ -54,6 +54,9 @@ pub struct DiffOptions {
     pub files: PerKind<Arc<str>>,
     /// Kinds of which some sink needs every record: the fast path is off, and unchanged records are given too.
     pub everything: PerKind<bool>,
+    /// Where links are kept: kinds of which every record's projection is asked for; of the others, those that changed. `None`: no
+    /// projection is made.
+    pub projections: Option<PerKind<bool>>,
     /// Whether the state's digests can be compared with those taken now; if not, every record is parsed.
     pub trust_raw: bool,
 }
@@ -355,7 +358,11 @@ impl Diff {
                 }
                 continue;
             }
-            let document = match canonical(kind, &record.raw, &mut self.scratch, |_| false) {
+            let projected = |graph: Digest| match &self.options.projections {
+                None => false,
+                Some(all) => all[kind] || old.is_none_or(|old| old.graph != graph.short()),
+            };
+            let document = match canonical(kind, &record.raw, &mut self.scratch, projected) {
                 Ok(document) if document.id == key.id() => document,
                 Ok(document) => {
                     self.rejected.insert(key.id());
@@ -399,7 +406,8 @@ impl Diff {
                 _ => findings.counts[kind].unchanged += 1,
             }
             if verdict != Found::Unchanged || everything {
-                give(Event::Change(Change { key, verdict, tick, document: Some((document.hash, document.json)), graph: None }));
+                let graph = document.projection.map(|projection| (document.graph, projection));
+                give(Event::Change(Change { key, verdict, tick, document: Some((document.hash, document.json)), graph }));
             }
             if old != Some(new) {
                 self.trace.borrow_mut().replace(&mut updates, key, old, Some(new), tick);

@@ -13,8 +13,11 @@
 //! At a kind's end each worker tells `guard` (on the first worker) how many keys it has not seen, and only when the verdict has come
 //! round do deletes flow. A sink holds each tick's capability until its store has committed it, so the probe says what is durable.
 
+mod arrangement;
 mod diff;
+mod edges;
 mod guard;
+mod links;
 mod records;
 mod sink;
 
@@ -24,7 +27,9 @@ use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
 pub use diff::{Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
+pub use edges::{Edges, edges};
 pub use guard::{Guard, Verdict, guard};
+pub use links::{Flow, Links, links};
 pub use records::records;
 pub use sink::{SinkPort, sink};
 

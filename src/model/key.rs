@@ -137,18 +137,23 @@ impl Key {
         self.0 & Self::MAX_ID
     }
 
-    /// The shard, 0 to 63: a hash written out here, since it must never change.
+    /// The shard, 0 to 63.
     pub const fn shard(self) -> u64 {
-        let mut z = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % SHARDS
+        shard_of(self.0)
     }
 
     /// The worker that owns the key among `peers` of them.
     pub const fn worker(self, peers: usize) -> usize {
         (self.shard() % peers as u64) as usize
     }
+}
+
+/// The shard of a key's bits, or of an anchor's: a hash written out here, since it must never change.
+pub(super) const fn shard_of(bits: u64) -> u64 {
+    let mut z = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z ^ (z >> 31)) % SHARDS
 }
 
 impl fmt::Display for Key {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::bounded;
 
-use super::graph::{self, Equipment, Setting};
+use super::graph::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
-use crate::dataflows::{DiffOptions, Findings, Guard, SinkPort};
-use crate::model::PerKind;
+use crate::dataflows::{DiffOptions, Findings, Flow, Guard, SinkPort};
+use crate::model::graph::Dictionary;
+use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Driver, Report};
-use crate::sinks::{Need, Run, Writer};
+use crate::sinks::{Holds, Need, Run, Writer};
 use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, read};
 use crate::state::{Manifest, Part};
 
@@ -24,10 +25,20 @@ pub struct Target {
     pub name: &'static str,
     /// Whether there is one writer for all workers.
     pub one_writer: bool,
+    /// What the sink holds.
+    pub holds: Holds,
     /// What is being applied, as the sink needs it.
     pub run: Run,
     /// In the order of workers.
     pub writers: Vec<Box<dyn Writer>>,
+}
+
+/// What is kept of an epoch beside what sinks take.
+pub struct Kept {
+    /// Whether the next generation is written.
+    pub save: bool,
+    /// The dictionary, where links are kept.
+    pub links: Option<Arc<Dictionary>>,
 }
 
 /// What an epoch came to.
@@ -36,6 +47,10 @@ pub struct Applied {
     pub findings: Findings,
     /// The next generation's parts, where asked for.
     pub parts: Vec<Part>,
+    /// Its links, where they are kept.
+    pub links: Vec<SavedLinks>,
+    /// What flowed to a graph.
+    pub flow: Flow,
     /// In the order of targets.
     pub reports: Vec<Report>,
     /// The most bytes that were in flight.
@@ -50,19 +65,24 @@ pub fn apply(
     manifest: &Manifest,
     folder: &Path,
     targets: Vec<Target>,
-    save: bool,
+    kept: Kept,
 ) -> Result<Applied> {
     let workers = request.workers;
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
-    let everything = PerKind::from_fn(|kind| {
-        targets.iter().any(|target| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything))
-    });
+    let needs = |target: &Target, kind: Kind| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything);
+    let everything = PerKind::from_fn(|kind| targets.iter().any(|target| needs(target, kind)));
+    let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
+    let flow = Flow {
+        graph: graphs().next().is_some(),
+        mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))),
+    };
     let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]).filter_map(|(_, file)| file.clone()).collect();
     let diff = DiffOptions {
         epoch: plan.epoch.number,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
         everything,
+        projections: kept.links.is_some().then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
     };
     let (reading, inlets) =
@@ -79,7 +99,8 @@ pub fn apply(
         guard: Guard { limit_percent: request.delete_limit_percent, allow_deletes: request.allowed.deletes },
         budget: Arc::clone(&budget),
         stop: stop.clone(),
-        save,
+        save: kept.save,
+        links: kept.links.map(|dictionary| (dictionary, flow)),
     };
     let outcomes = watched(&reading, request, &stop, || graph::run(setting, equipment));
     // On every way out the reader is let go of, and the writers have ended.
@@ -103,17 +124,18 @@ pub fn apply(
     }
     read?;
     let mut findings = Findings::default();
-    let mut parts = Vec::new();
+    let (mut parts, mut links) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         findings.merge(outcome.findings);
         parts.extend(outcome.part);
+        links.extend(outcome.links);
     }
-    Ok(Applied { findings, parts, reports, peak_in_flight: budget.peak() })
+    Ok(Applied { findings, parts, links, flow, reports, peak_in_flight: budget.peak() })
 }
 
 /// Starts a target's threads and gives the workers their ends.
 fn start(target: Target, equipment: &mut [Equipment], budget: &Arc<Budget>, stop: &Stop) -> Result<Vec<thread::JoinHandle<Report>>> {
-    let Target { name, one_writer, run, writers } = target;
+    let Target { name, one_writer, run, writers, .. } = target;
     let workers = equipment.len();
     let needs = PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|run| run.need));
     let mut writers = writers.into_iter();

@@ -7,12 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use roaring::RoaringBitmap;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
 
-use crate::dataflows::{Diff, DiffOptions, Findings, Fingerprints, Guard, SinkPort, guard, records, sink};
+use crate::dataflows::{
+    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Guard, Links, SinkPort, edges, guard, links, records, sink,
+};
+use crate::model::PerKind;
+use crate::model::graph::Dictionary;
 use crate::sources::{Budget, Inlet, Stop};
 use crate::state::{Manifest, Part};
 
@@ -45,6 +50,8 @@ pub struct Setting {
     pub stop: Stop,
     /// Whether the next generation is written.
     pub save: bool,
+    /// Where links are kept: their dictionary, and what flows to a graph.
+    pub links: Option<(Arc<Dictionary>, Flow)>,
 }
 
 /// What one worker came to.
@@ -54,6 +61,21 @@ pub struct Outcome {
     pub findings: Findings,
     /// Its part of the next generation.
     pub part: Option<Part>,
+    /// Its part of the next generation's links, where they are kept.
+    pub links: Option<SavedLinks>,
+}
+
+/// One worker's part of a generation's links.
+#[derive(Debug)]
+pub struct SavedLinks {
+    /// What records assert.
+    pub links: Part,
+    /// Edges that several records may assert.
+    pub edges: Part,
+    /// Codes of the dictionary that are used in them.
+    pub used: RoaringBitmap,
+    /// Records of each kind whose links were asked for and did not come.
+    pub held: PerKind<u64>,
 }
 
 /// Runs the graph on as many workers as there is equipment for, until every sink has committed every tick, and saves the state.
@@ -86,11 +108,25 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let findings = Rc::new(RefCell::new(Findings::default()));
     let probe = ProbeHandle::new();
     let diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), Arc::clone(&setting.budget), Rc::clone(&findings));
+    let kept = match &setting.links {
+        None => None,
+        Some((dictionary, flow)) => {
+            let kept = Links::restore(&setting.folder, &setting.manifest, index, peers)?;
+            let shared = Edges::restore(&setting.folder, &setting.manifest, index, peers)?;
+            Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), Arc::clone(dictionary), *flow))
+        }
+    };
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
         let (back, verdicts) = scope.feedback(1);
         let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
         guard(tallies, setting.guard).connect_loop(back);
+        let graph = kept.as_ref().map(|(kept, shared, dictionary, flow)| {
+            let (own, assertions) = links(events.clone(), Rc::clone(kept), Arc::clone(dictionary), *flow);
+            let (budget, epoch) = (Arc::clone(&setting.budget), setting.diff.epoch);
+            let others = edges(assertions, Rc::clone(shared), Arc::clone(dictionary), *flow, epoch, budget);
+            scope.concatenate([own, others]).probe_with(&probe)
+        });
         let mut committed = vec![];
         for port in equipment.ports {
             // Document stores say which fields changed; a feed, which comes last, hears it.
@@ -98,7 +134,11 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
                 "feed" => scope.concatenate(committed.iter().cloned()),
                 _ => empty(scope),
             };
-            committed.push(sink(events.clone(), fields, port, Arc::clone(&setting.budget)));
+            let events = match &graph {
+                Some(graph) if port.name == "neo4j" => graph.clone(),
+                _ => events.clone(),
+            };
+            committed.push(sink(events, fields, port, Arc::clone(&setting.budget)));
         }
         if committed.is_empty() {
             events.probe_with(&probe);
@@ -114,10 +154,16 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         }
         fail::fail_point!("worker-panics", index == peers - 1, |_| panic!("failpoint worker-panics"));
     }
-    let part = match setting.save {
-        true => Some(trace.borrow_mut().save(&setting.folder, &setting.manifest, index, peers).context("cannot save the state")?),
-        false => None,
-    };
-    let findings = findings.take();
-    Ok(Outcome { findings, part })
+    let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
+    if setting.save {
+        let (folder, manifest) = (&setting.folder, &setting.manifest);
+        outcome.part = Some(trace.borrow_mut().save(folder, manifest, index, peers).context("cannot save the state")?);
+        if let Some((kept, shared, ..)) = kept {
+            let mut used = RoaringBitmap::new();
+            let links = kept.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the links")?;
+            let edges = shared.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the edges")?;
+            outcome.links = Some(SavedLinks { links, edges, used, held: kept.borrow().held() });
+        }
+    }
+    Ok(outcome)
 }

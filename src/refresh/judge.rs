@@ -40,8 +40,12 @@ impl Stand {
 }
 
 /// Judges one sink, kind by kind. `resumed` is the unfinished epoch that this run takes up again, if any.
-pub fn judge(manifest: &Manifest, standing: &Standing, resumed: Option<Epoch>) -> PerKind<Stand> {
+pub fn judge(manifest: &Manifest, holds: Holds, standing: &Standing, resumed: Option<Epoch>) -> PerKind<Stand> {
     PerKind::from_fn(|kind| {
+        // Where the state does not hold all links, they come with every record.
+        if holds == Holds::Graph && standing.kinds[kind].is_some() && !manifest.holds_links(kind) {
+            return Stand::Behind;
+        }
         // What a run that did not end may have left in it is either written again by this run, or makes it differ from the state.
         let foreign_rest = standing.begun[kind].is_some() && standing.begun[kind] != resumed;
         let state = manifest.kinds[kind].as_ref().map(|applied| applied.epoch);
@@ -109,7 +113,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
     let stands: Vec<_> = sinks
         .iter()
         .map(|sink| match sink.holds {
-            Holds::Documents | Holds::Graph => judge(manifest, &sink.standing, resumed),
+            Holds::Documents | Holds::Graph => judge(manifest, sink.holds, &sink.standing, resumed),
             Holds::Changes => PerKind::from_fn(|_| Stand::Current),
         })
         .collect();

@@ -11,6 +11,7 @@
 mod apply;
 mod graph;
 mod judge;
+mod mend;
 mod plan;
 mod report;
 
@@ -20,13 +21,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use roaring::RoaringBitmap;
 
+use crate::dataflows::Flow;
+use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Manifest, State, rows};
+use crate::state::{Applied, Begun, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
-use apply::{Target, apply};
+use apply::{Kept, Target, apply};
+use graph::SavedLinks;
+use mend::mend;
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report};
@@ -94,7 +100,8 @@ fn refresh_opened(
     };
     let before = state.manifest().clone();
     // A damaged state is found before anything is written, at the cost of reading it twice: about a second for 34 M records.
-    rows(state.folder(), &before, |_, _| {})?;
+    check(state.folder(), &before)?;
+    let dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
     let mut manifest = before.clone();
     manifest.last_epoch = plan.epoch.number;
     manifest.abandoned.extend(&plan.abandoned);
@@ -106,9 +113,12 @@ fn refresh_opened(
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, run) in sinks.iter_mut().zip(&runs) {
         let writers = sink.begin(run)?;
-        targets.push(Target { name: sink.name(), one_writer: sink.one_writer(), run: run.clone(), writers });
+        targets.push(Target { name: sink.name(), one_writer: sink.one_writer(), holds: sink.holds(), run: run.clone(), writers });
     }
-    let applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, true)?;
+    // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
+    let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
+    let kept = Kept { save: true, links: keeps_links.then(|| Arc::clone(&dictionary)) };
+    let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
 
     let mut refreshed = Refreshed::default();
@@ -141,11 +151,17 @@ fn refresh_opened(
         refreshed.notes.withheld.extend(verdict.withheld.clone().map(|why| (kind, verdict.missing, why)));
         refreshed.report.kinds.insert(kind, counts);
     }
+    if keeps_links {
+        manifest.links = Some(save_links(&state, &before, &dictionary, &plan, std::mem::take(&mut applied.links), &applied.flow)?);
+    }
     let (held, written): (u64, u64) = (manifest.records().0.iter().sum(), manifest.parts.iter().map(|part| part.rows).sum());
     if held != written {
         bail!("counts do not add up: {held} records by the counts, {written} in the state. This is a defect of discodiff");
     }
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
+        if let Some(graph) = sink.graph() {
+            mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, &request.stop)?;
+        }
         let ends = PerKind::from_fn(|kind| {
             run.kinds[kind].as_ref().map(|_| KindEnd {
                 epoch: manifest.kinds[kind].as_ref().map_or(plan.epoch, |applied| applied.epoch),
@@ -180,6 +196,35 @@ fn refresh_opened(
     Ok(refreshed)
 }
 
+/// What the next generation's manifest says of the links, whose dictionary is saved here.
+fn save_links(
+    state: &State,
+    before: &Manifest,
+    dictionary: &Dictionary,
+    plan: &Plan,
+    saved: Vec<SavedLinks>,
+    flow: &Flow,
+) -> Result<Links> {
+    let mut used = RoaringBitmap::new();
+    let mut held = PerKind::<u64>::default();
+    let (mut links, mut edges) = (Vec::new(), Vec::new());
+    for part in saved {
+        used |= part.used;
+        Kind::ALL.iter().for_each(|kind| held[*kind] += part.held[*kind]);
+        links.push(part.links);
+        edges.push(part.edges);
+    }
+    let complete = |kind: Kind| before.holds_links(kind) || (plan.read[kind] && flow.mended[kind] && held[kind] == 0);
+    // A kind that the state holds nothing of is complete as it is, and what this run read of it came with its links.
+    Ok(Links {
+        version: LINKS_VERSION,
+        complete: PerKind::from_fn(|kind| complete(kind) || (before.links.is_none() && before.kinds[kind].is_none())),
+        links,
+        edges,
+        dictionary: save_dictionary(state.folder(), before, dictionary, &used)?,
+    })
+}
+
 /// Asks the sinks how they stand; refuses one that belongs to another state.
 fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(sinks.len());
@@ -200,7 +245,7 @@ fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Membe
 /// Notes kinds that a sink does not hold as the state does, and that this run does not read.
 fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) {
     for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| member.holds != Holds::Changes) {
-        let stands = judge(manifest, &member.standing, None);
+        let stands = judge(manifest, member.holds, &member.standing, None);
         for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
             let _ = stand;
             notes.behind.push((sink.name(), kind, manifest.records()[kind]));

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use roaring::RoaringTreemap;
 use serde::Serialize;
 
-use super::apply::{Target, apply};
+use super::apply::{Kept, Target, apply};
 use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
 use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
@@ -56,7 +56,7 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
     let there = PerKind::from_fn(|kind| snapshot.files[kind].is_some());
     note_unread(&manifest, &stand, &stores, &there, &mut foreseen.refreshed.notes);
     for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| member.holds != Holds::Changes) {
-        let stands = judge(&manifest, &member.standing, None);
+        let stands = judge(&manifest, member.holds, &member.standing, None);
         let brought_up = stands.iter().filter(|(kind, stand)| there[*kind] && **stand != Stand::Current);
         foreseen.refreshed.notes.brought_up.extend(brought_up.map(|(kind, _)| (store.name(), kind)));
     }
@@ -69,8 +69,8 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
     let needs = PerKind::from_fn(|kind| plan.read[kind].then_some(Need::Changes));
     let run = run_of(&manifest, &snapshot, &plan, &needs, request.workers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
-    let target = Target { name: "plan", one_writer: true, run, writers: vec![onlooker] };
-    let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], false)?;
+    let target = Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker] };
+    let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], Kept { save: false, links: None })?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     seen.refreshed = foreseen.refreshed;
     for kind in Kind::ALL.into_iter().filter(|kind| plan.read[*kind]) {

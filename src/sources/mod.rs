@@ -29,6 +29,11 @@ pub const fn first_delete_tick(epoch: u64, kind: Kind) -> Tick {
     first_tick(epoch, kind) | (1 << 27)
 }
 
+/// The first tick after all kinds, of edges that records of several kinds may assert.
+pub const fn first_epilogue_tick(epoch: u64) -> Tick {
+    first_delete_tick(epoch, Kind::Release) | (1 << 26)
+}
+
 /// One worker's part of a block.
 #[derive(Debug)]
 pub struct Block {

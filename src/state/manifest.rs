@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::{CANONICAL_VERSION, PerKind, RULES_VERSION};
+use crate::model::graph::LINKS_VERSION;
+use crate::model::{CANONICAL_VERSION, Kind, PerKind, RULES_VERSION};
 use crate::sinks::Epoch;
 
 /// Version of the layout of manifest and part files.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What is known of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Begun {
     pub files: PerKind<Option<String>>,
 }
 
-/// One file of fingerprints.
+/// One file of rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
@@ -59,6 +60,15 @@ pub struct Part {
     pub worker: usize,
     /// Among how many.
     pub workers: usize,
+}
+
+impl Part {
+    /// How many rows `worker` among `workers` will own of these parts: exactly, where as many wrote them, else about.
+    pub fn room(parts: &[Part], worker: usize, workers: usize) -> usize {
+        let exact = parts.iter().find(|part| part.workers == workers && part.worker == worker).map(|part| part.rows);
+        let all: u64 = parts.iter().map(|part| part.rows).sum();
+        exact.unwrap_or(all / workers as u64) as usize
+    }
 }
 
 /// Which generation is valid, and what it holds.
@@ -87,6 +97,35 @@ pub struct Manifest {
     pub kinds: PerKind<Option<Applied>>,
     /// The files of fingerprints.
     pub parts: Vec<Part>,
+    /// The links, once a graph was ever kept. Absent in format 1.
+    #[serde(default)]
+    pub links: Option<Links>,
+}
+
+/// What is kept of the links that records assert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Links {
+    /// The version of what a record's links are.
+    pub version: u32,
+    /// Kinds of which the links of every record that the state holds are there.
+    pub complete: PerKind<bool>,
+    /// The files of links.
+    pub links: Vec<Part>,
+    /// The files of edges that several records may assert.
+    pub edges: Vec<Part>,
+    /// The file of the dictionary.
+    pub dictionary: Dictionary,
+}
+
+/// The file of the dictionary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dictionary {
+    /// Its name in the state's folder.
+    pub file: String,
+    /// Number of its texts.
+    pub texts: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,12 +150,27 @@ impl Manifest {
             abandoned: Vec::new(),
             kinds: PerKind::default(),
             parts: Vec::new(),
+            links: None,
         }
     }
 
     /// Whether its digests can be compared with those that this program takes.
     pub fn digests_are_current(&self) -> bool {
         self.canonical == CANONICAL_VERSION && self.rules == RULES_VERSION
+    }
+
+    /// The names of all files of the generation.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let links = self.links.as_ref();
+        let parts = links.into_iter().flat_map(|links| links.links.iter().chain(&links.edges));
+        let parts = self.parts.iter().chain(parts).map(|part| part.file.as_str());
+        parts.chain(links.map(|links| links.dictionary.file.as_str()))
+    }
+
+    /// Whether the links of every record of a kind are known, as this program makes them.
+    pub fn holds_links(&self, kind: Kind) -> bool {
+        let links = self.links.as_ref().filter(|links| links.version == LINKS_VERSION);
+        links.is_some_and(|links| links.complete[kind] || self.kinds[kind].is_none())
     }
 
     /// Records that the state holds of each kind.
@@ -152,7 +206,8 @@ impl Manifest {
         if sealed.checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
             return Err(format!("the manifest is damaged (its checksum does not agree). {RESTORE}"));
         }
-        serde_json::from_str(body).map_err(damaged)
+        let manifest: Manifest = serde_json::from_str(body).map_err(damaged)?;
+        Ok(Manifest { format: FORMAT, ..manifest })
     }
 }
 
@@ -178,6 +233,6 @@ mod tests {
         let refused = |text: &str| Manifest::from_text(text).expect_err("refused");
         assert!(refused(&text.replace("\"last_epoch\": 0", "\"last_epoch\": 8")).contains("checksum does not agree"));
         assert!(refused(&text[..text.len() / 2]).contains("damaged"));
-        assert!(refused(&text.replace("\"format\": 1", "\"format\": 2")).contains("newer discodiff"));
+        assert!(refused(&text.replace("\"format\": 2", "\"format\": 3")).contains("newer discodiff"));
     }
 }

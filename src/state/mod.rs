@@ -3,6 +3,8 @@
 //! ```text
 //!   DIR/manifest.json      which generation is valid; renamed into place when all else is on disk
 //!   DIR/g7-0.fingerprints  generation 7, one file for each worker that wrote it: rows sorted by key, in checksummed blocks
+//!   DIR/g7-0.links         likewise, once a graph is kept: what each record asserts; g7-0.edges: by how many an edge is asserted
+//!   DIR/g7.dictionary      the names and properties in them
 //!   DIR/lock               held while a program works on the state
 //! ```
 //!
@@ -12,6 +14,7 @@
 mod error;
 mod manifest;
 mod parts;
+mod texts;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -20,8 +23,9 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 pub use error::StateError;
-pub use manifest::{Applied, Begun, Manifest, Part};
-pub use parts::{PartWriter, rows, rows_of_worker};
+pub use manifest::{Applied, Begun, Dictionary as DictionaryFile, Links, Manifest, Part};
+pub use parts::{PartWriter, Row, Rows, check};
+pub use texts::{load_dictionary, save_dictionary};
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
@@ -77,7 +81,7 @@ impl State {
         for entry in fs::read_dir(&self.folder).map_err(|source| StateError::io("list", &self.folder, source))? {
             let entry = entry.map_err(|source| StateError::io("list", &self.folder, source))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let stale = parts::is_part(&name) && self.manifest.parts.iter().all(|part| part.file != name);
+            let stale = (parts::is_part(&name) || texts::is_dictionary(&name)) && self.manifest.files().all(|file| file != name);
             if stale && let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!("cannot remove {name}, which is of no use any more: {error}");
             }

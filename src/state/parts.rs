@@ -1,37 +1,152 @@
-//! Files of fingerprints: a header, then blocks of rows sorted by key, each with a CRC-32, then an empty block.
+//! Files of rows: a header, then blocks of sorted rows of one size, each with a CRC-32, then an empty block.
 //!
 //! ```text
-//!   header  "discodif" | format u32 | state uuid 16 B | generation u64 | crc u32
-//!   block   rows u32 | crc u32 | rows x (key u64, raw u64, document u64, graph u64)      all little-endian
+//!   header  what u64 | format u32 | state uuid 16 B | generation u64 | crc u32
+//!   block   rows u32 | crc u32 | rows                                        all little-endian
 //!   end     0 u32 | crc of the number of all rows as u64 u32
+//!
+//!   .fingerprints "discodif"   key u64, raw u64, document u64, graph u64
+//!   .links        "discolnk"   key u64, link 12 B                            what each record asserts
+//!   .edges        "discoedg"   anchor u64, link 12 B, records u32            edges that several records may assert, and how many do
 //! ```
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::{Manifest, Part, StateError};
+use crate::model::graph::{Anchor, Coded, EdgeId};
 use crate::model::{Fingerprint, Key};
 
-const MAGIC: &[u8; 8] = b"discodif";
 const FORMAT: u32 = 1;
-const HEADER: usize = 8 + 4 + 16 + 8 + 4;
-const ROW: usize = 32;
+pub(super) const HEADER: usize = 8 + 4 + 16 + 8 + 4;
 
-/// Rows of a block: 512 KiB, enough that checksum and system calls cost nothing beside the rows themselves.
+/// Rows of a block: some hundred KiB, enough that checksum and system calls cost nothing beside the rows themselves.
 const BLOCK_ROWS: usize = 16_384;
 
-pub(super) fn is_part(name: &str) -> bool {
-    name.ends_with(".fingerprints") || name.ends_with(".fingerprints.new")
+/// What one kind of file holds.
+pub trait Row: Copy {
+    /// The first eight bytes of a file.
+    const WHAT: &'static [u8; 8];
+    /// How a file's name ends.
+    const ENDING: &'static str;
+    /// Bytes of a row.
+    const SIZE: usize;
+    /// What rows are sorted by; no two have the same.
+    type Place: Ord + Copy;
+
+    /// What it is sorted by.
+    fn place(&self) -> Self::Place;
+    /// The worker that owns it, among `peers`.
+    fn worker(&self, peers: usize) -> usize;
+    /// Writes it.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Reads it; `None` for bytes that are no row.
+    fn get(bytes: &[u8]) -> Option<Self>;
 }
 
-fn header(state: Uuid, generation: u64) -> [u8; HEADER] {
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn link(bytes: &[u8]) -> Option<Coded> {
+    Coded::from_bytes(bytes.get(8..20)?.try_into().ok()?)
+}
+
+impl Row for (Key, Fingerprint) {
+    const WHAT: &'static [u8; 8] = b"discodif";
+    const ENDING: &'static str = "fingerprints";
+    const SIZE: usize = 32;
+    type Place = Key;
+
+    fn place(&self) -> Key {
+        self.0
+    }
+
+    fn worker(&self, peers: usize) -> usize {
+        self.0.worker(peers)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let (key, Fingerprint { raw, document, graph }) = self;
+        for field in [key.to_bits(), *raw, *document, *graph] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        let fingerprint = Fingerprint { raw: number(bytes, 8)?, document: number(bytes, 16)?, graph: number(bytes, 24)? };
+        Some((Key::from_bits(number(bytes, 0)?)?, fingerprint))
+    }
+}
+
+/// A link that a record asserts.
+impl Row for (Key, Coded) {
+    const WHAT: &'static [u8; 8] = b"discolnk";
+    const ENDING: &'static str = "links";
+    const SIZE: usize = 20;
+    type Place = Self;
+
+    fn place(&self) -> Self {
+        *self
+    }
+
+    fn worker(&self, peers: usize) -> usize {
+        self.0.worker(peers)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_bits().to_le_bytes());
+        out.extend_from_slice(&self.1.to_bytes());
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        Some((Key::from_bits(number(bytes, 0)?)?, link(bytes)?))
+    }
+}
+
+/// An edge that several records may assert, and how many do.
+impl Row for (EdgeId, u32) {
+    const WHAT: &'static [u8; 8] = b"discoedg";
+    const ENDING: &'static str = "edges";
+    const SIZE: usize = 24;
+    type Place = EdgeId;
+
+    fn place(&self) -> EdgeId {
+        self.0
+    }
+
+    fn worker(&self, peers: usize) -> usize {
+        self.0.anchor.worker(peers)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.anchor.to_bits().to_le_bytes());
+        out.extend_from_slice(&self.0.link.to_bytes());
+        out.extend_from_slice(&self.1.to_le_bytes());
+    }
+
+    fn get(bytes: &[u8]) -> Option<Self> {
+        let edge = EdgeId { anchor: Anchor::from_bits(number(bytes, 0)?)?, link: link(bytes)? };
+        let records = u32::from_le_bytes(bytes.get(20..24)?.try_into().ok()?);
+        (records > 0).then_some((edge, records))
+    }
+}
+
+pub(super) fn is_part(name: &str) -> bool {
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    let endings = [<(Key, Fingerprint)>::ENDING, <(Key, Coded)>::ENDING, <(EdgeId, u32)>::ENDING];
+    name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+}
+
+pub(super) fn header(what: &[u8; 8], state: Uuid, generation: u64) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
-    bytes[..8].copy_from_slice(MAGIC);
+    bytes[..8].copy_from_slice(what);
     bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     bytes[12..28].copy_from_slice(state.as_bytes());
     bytes[28..36].copy_from_slice(&generation.to_le_bytes());
@@ -42,36 +157,36 @@ fn header(state: Uuid, generation: u64) -> [u8; HEADER] {
 
 /// Writes one part of a generation. The file gets its name only when it is whole and on disk.
 #[derive(Debug)]
-pub struct PartWriter {
+pub struct PartWriter<R> {
     folder: PathBuf,
     part: Part,
     file: BufWriter<File>,
     block: Vec<u8>,
+    rows: PhantomData<R>,
 }
 
-impl PartWriter {
+impl<R: Row> PartWriter<R> {
     /// Begins the part of `worker` among `workers`.
-    pub fn create(folder: &Path, state: Uuid, generation: u64, worker: usize, workers: usize) -> Result<PartWriter, StateError> {
-        let part = Part { file: format!("g{generation}-{worker}.fingerprints"), rows: 0, worker, workers };
+    pub fn create(folder: &Path, state: Uuid, generation: u64, worker: usize, workers: usize) -> Result<PartWriter<R>, StateError> {
+        let part = Part { file: format!("g{generation}-{worker}.{}", R::ENDING), rows: 0, worker, workers };
         let path = folder.join(format!("{}.new", part.file));
         let file = File::create(&path).map_err(|source| StateError::io("create", &path, source))?;
         let mut writer = PartWriter {
             folder: folder.to_owned(),
             part,
             file: BufWriter::with_capacity(1 << 20, file),
-            block: Vec::with_capacity(BLOCK_ROWS * ROW),
+            block: Vec::with_capacity(BLOCK_ROWS * R::SIZE),
+            rows: PhantomData,
         };
-        writer.put(&header(state, generation))?;
+        writer.put(&header(R::WHAT, state, generation))?;
         Ok(writer)
     }
 
-    /// Adds a row; keys must rise.
-    pub fn push(&mut self, key: Key, fingerprint: Fingerprint) -> Result<(), StateError> {
-        for field in [key.to_bits(), fingerprint.raw, fingerprint.document, fingerprint.graph] {
-            self.block.extend_from_slice(&field.to_le_bytes());
-        }
+    /// Adds a row; rows must rise.
+    pub fn push(&mut self, row: R) -> Result<(), StateError> {
+        row.put(&mut self.block);
         self.part.rows += 1;
-        if self.block.len() == BLOCK_ROWS * ROW { self.flush() } else { Ok(()) }
+        if self.block.len() == BLOCK_ROWS * R::SIZE { self.flush() } else { Ok(()) }
     }
 
     /// Completes the file and makes it durable under its name.
@@ -93,7 +208,7 @@ impl PartWriter {
             return Ok(());
         }
         let block = std::mem::take(&mut self.block);
-        self.put(&((block.len() / ROW) as u32).to_le_bytes())?;
+        self.put(&((block.len() / R::SIZE) as u32).to_le_bytes())?;
         self.put(&crc32fast::hash(&block).to_le_bytes())?;
         self.put(&block)?;
         self.block = block;
@@ -106,40 +221,22 @@ impl PartWriter {
     }
 }
 
-/// One part's rows, in order of keys.
-struct PartReader {
+/// One part's rows, in order.
+struct PartReader<R: Row> {
     path: PathBuf,
     file: BufReader<File>,
     block: Vec<u8>,
     at: usize,
     rows: u64,
     expected: u64,
-    last: Option<Key>,
+    last: Option<R::Place>,
     ended: bool,
 }
 
-impl PartReader {
-    fn open(folder: &Path, manifest: &Manifest, part: &Part) -> Result<PartReader, StateError> {
+impl<R: Row> PartReader<R> {
+    fn open(folder: &Path, manifest: &Manifest, part: &Part) -> Result<PartReader<R>, StateError> {
         let path = folder.join(&part.file);
-        let damaged = |problem: String| StateError::Part { path: path.clone(), problem };
-        let file = File::open(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => damaged("the file is missing".to_owned()),
-            _ => StateError::io("read", &path, source),
-        })?;
-        let mut file = BufReader::with_capacity(1 << 18, file);
-        let mut found = [0; HEADER];
-        file.read_exact(&mut found).map_err(|_| damaged("the file is shorter than its header".to_owned()))?;
-        if found[..8] != *MAGIC {
-            return Err(damaged("this is not a file of fingerprints".to_owned()));
-        }
-        if found != header(manifest.state, manifest.generation) {
-            return Err(damaged(match found {
-                _ if found[8..12] > FORMAT.to_le_bytes()[..] => "it was written by a newer discodiff".to_owned(),
-                _ if found[36..] != crc32fast::hash(&found[..36]).to_le_bytes() => "its header is damaged".to_owned(),
-                _ if found[12..28] != *manifest.state.as_bytes() => "it belongs to another state".to_owned(),
-                _ => "it belongs to another generation".to_owned(),
-            }));
-        }
+        let file = open(&path, R::WHAT, R::ENDING, manifest)?;
         Ok(PartReader { path, file, block: Vec::new(), at: 0, rows: 0, expected: part.rows, last: None, ended: false })
     }
 
@@ -153,7 +250,7 @@ impl PartReader {
         Ok(u32::from_le_bytes(bytes))
     }
 
-    fn next(&mut self) -> Result<Option<(Key, Fingerprint)>, StateError> {
+    fn next(&mut self) -> Result<Option<R>, StateError> {
         if self.ended {
             return Ok(None);
         }
@@ -170,7 +267,7 @@ impl PartReader {
             if rows > BLOCK_ROWS {
                 return Err(self.damaged("a block's length is damaged"));
             }
-            self.block.resize(rows * ROW, 0);
+            self.block.resize(rows * R::SIZE, 0);
             self.at = 0;
             let read = self.file.read_exact(&mut self.block);
             read.map_err(|_| self.damaged("the file is cut short"))?;
@@ -178,67 +275,116 @@ impl PartReader {
                 return Err(self.damaged("a block's checksum does not agree"));
             }
         }
-        let field = |i: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&self.block[self.at + 8 * i..self.at + 8 * i + 8]);
-            u64::from_le_bytes(bytes)
-        };
-        let key = Key::from_bits(field(0)).filter(|key| self.last.is_none_or(|last| last < *key));
-        let Some(key) = key else { return Err(self.damaged("a key is out of order")) };
-        let fingerprint = Fingerprint { raw: field(1), document: field(2), graph: field(3) };
-        self.at += ROW;
+        let row = R::get(&self.block[self.at..self.at + R::SIZE]).filter(|row| self.last.is_none_or(|last| last < row.place()));
+        let Some(row) = row else { return Err(self.damaged("a row is out of order")) };
+        self.at += R::SIZE;
         self.rows += 1;
-        self.last = Some(key);
-        Ok(Some((key, fingerprint)))
+        self.last = Some(row.place());
+        Ok(Some(row))
     }
 }
 
-/// Calls `each` for every row of the valid generation, in order of keys.
-pub fn rows(folder: &Path, manifest: &Manifest, each: impl FnMut(Key, Fingerprint)) -> Result<(), StateError> {
-    merge(folder, manifest, |_| true, |_| true, each)
-}
-
-/// Calls `each` for every row that `worker` owns among `workers`, in order of keys. Reads only the file that the same worker among as
-/// many wrote, where there is one; else all of them.
-pub fn rows_of_worker(
-    folder: &Path,
-    manifest: &Manifest,
-    worker: usize,
-    workers: usize,
-    each: impl FnMut(Key, Fingerprint),
-) -> Result<(), StateError> {
-    let wanted = |part: &Part| part.workers != workers || part.worker == worker;
-    merge(folder, manifest, wanted, |key| key.worker(workers) == worker, each)
-}
-
-fn merge(
-    folder: &Path,
-    manifest: &Manifest,
-    wanted: impl Fn(&Part) -> bool,
-    mine: impl Fn(Key) -> bool,
-    mut each: impl FnMut(Key, Fingerprint),
-) -> Result<(), StateError> {
-    let mut readers = Vec::new();
-    for part in manifest.parts.iter().filter(|part| wanted(part)) {
-        readers.push(PartReader::open(folder, manifest, part)?);
+/// Opens a file of the valid generation and checks its header.
+pub(super) fn open(path: &Path, what: &[u8; 8], ending: &str, manifest: &Manifest) -> Result<BufReader<File>, StateError> {
+    let damaged = |problem: String| StateError::Part { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => damaged("the file is missing".to_owned()),
+        _ => StateError::io("read", path, source),
+    })?;
+    let mut file = BufReader::with_capacity(1 << 18, file);
+    let mut found = [0; HEADER];
+    file.read_exact(&mut found).map_err(|_| damaged("the file is shorter than its header".to_owned()))?;
+    if found[..8] != *what {
+        return Err(damaged(format!("this is not a file of {ending}")));
     }
-    if let [reader] = &mut readers[..] {
-        while let Some((key, fingerprint)) = reader.next()? {
-            if mine(key) {
-                each(key, fingerprint);
+    if found != header(what, manifest.state, manifest.generation) {
+        return Err(damaged(match found {
+            _ if found[8..12] > FORMAT.to_le_bytes()[..] => "it was written by a newer discodiff".to_owned(),
+            _ if found[36..] != crc32fast::hash(&found[..36]).to_le_bytes() => "its header is damaged".to_owned(),
+            _ if found[12..28] != *manifest.state.as_bytes() => "it belongs to another state".to_owned(),
+            _ => "it belongs to another generation".to_owned(),
+        }));
+    }
+    Ok(file)
+}
+
+/// The rows of several parts as one, in order.
+pub struct Rows<R: Row> {
+    readers: Vec<PartReader<R>>,
+    /// The next row of each reader, by its place.
+    heads: BinaryHeap<Reverse<(R::Place, usize)>>,
+    waiting: Vec<Option<R>>,
+    mine: Option<(usize, usize)>,
+}
+
+impl<R: Row> Rows<R> {
+    /// All rows of these parts of the valid generation.
+    pub fn open(folder: &Path, manifest: &Manifest, parts: &[Part]) -> Result<Rows<R>, StateError> {
+        Rows::of(folder, manifest, parts.iter(), None)
+    }
+
+    /// The rows that `worker` owns among `workers`. Reads only the file that the same worker among as many wrote, where there is one;
+    /// else all of them.
+    pub fn of_worker(folder: &Path, manifest: &Manifest, parts: &[Part], worker: usize, workers: usize) -> Result<Rows<R>, StateError> {
+        let wanted = parts.iter().filter(|part| part.workers != workers || part.worker == worker);
+        Rows::of(folder, manifest, wanted, Some((worker, workers)))
+    }
+
+    fn of<'p>(
+        folder: &Path,
+        manifest: &Manifest,
+        parts: impl Iterator<Item = &'p Part>,
+        mine: Option<(usize, usize)>,
+    ) -> Result<Rows<R>, StateError> {
+        let readers = parts.map(|part| PartReader::open(folder, manifest, part)).collect::<Result<Vec<_>, _>>()?;
+        let waiting = readers.iter().map(|_| None).collect();
+        let mut rows = Rows { heads: BinaryHeap::with_capacity(readers.len()), waiting, readers, mine };
+        (0..rows.readers.len()).try_for_each(|reader| rows.advance(reader))?;
+        Ok(rows)
+    }
+
+    fn advance(&mut self, reader: usize) -> Result<(), StateError> {
+        self.waiting[reader] = self.readers[reader].next()?;
+        self.heads.extend(self.waiting[reader].map(|row| Reverse((row.place(), reader))));
+        Ok(())
+    }
+
+    /// The next row.
+    pub fn next(&mut self) -> Result<Option<R>, StateError> {
+        let mine = self.mine;
+        let owned = |row: &R| mine.is_none_or(|(worker, workers)| row.worker(workers) == worker);
+        // One file, as most often: nothing to merge.
+        if let [reader] = &mut self.readers[..] {
+            while let Some(row) = self.waiting[0].take() {
+                self.waiting[0] = reader.next()?;
+                if owned(&row) {
+                    return Ok(Some(row));
+                }
+            }
+            return Ok(None);
+        }
+        while let Some(Reverse((_, reader))) = self.heads.pop() {
+            let row = self.waiting[reader].take();
+            self.advance(reader)?;
+            if let Some(row) = row.filter(owned) {
+                return Ok(Some(row));
             }
         }
-        return Ok(());
+        Ok(None)
     }
-    let mut heads = BinaryHeap::with_capacity(readers.len());
-    for (i, reader) in readers.iter_mut().enumerate() {
-        heads.extend(reader.next()?.map(|row| Reverse((row, i))));
+}
+
+/// Reads every row of a generation's files once, so that damage is found.
+pub fn check(folder: &Path, manifest: &Manifest) -> Result<(), StateError> {
+    fn through<R: Row>(folder: &Path, manifest: &Manifest, parts: &[Part]) -> Result<(), StateError> {
+        let mut rows = Rows::<R>::open(folder, manifest, parts)?;
+        while rows.next()?.is_some() {}
+        Ok(())
     }
-    while let Some(Reverse(((key, fingerprint), i))) = heads.pop() {
-        if mine(key) {
-            each(key, fingerprint);
-        }
-        heads.extend(readers[i].next()?.map(|row| Reverse((row, i))));
+    through::<(Key, Fingerprint)>(folder, manifest, &manifest.parts)?;
+    if let Some(links) = &manifest.links {
+        through::<(Key, Coded)>(folder, manifest, &links.links)?;
+        through::<(EdgeId, u32)>(folder, manifest, &links.edges)?;
     }
     Ok(())
 }
@@ -260,8 +406,8 @@ mod tests {
         let mut manifest = Manifest { generation: 4, ..Manifest::new() };
         for worker in 0..workers {
             let mut writer = PartWriter::create(folder, manifest.state, 4, worker, workers).expect("created");
-            for (key, fingerprint) in rows.iter().filter(|(key, _)| key.worker(workers) == worker) {
-                writer.push(*key, *fingerprint).expect("pushed");
+            for row in rows.iter().filter(|row| row.worker(workers) == worker) {
+                writer.push(*row).expect("pushed");
             }
             manifest.parts.push(writer.finish().expect("finished"));
         }
@@ -277,12 +423,12 @@ mod tests {
             let mut all = Vec::new();
             for worker in 0..read {
                 let mut last = None;
-                rows_of_worker(folder.path(), &manifest, worker, read, |key, fingerprint| {
-                    assert!(last < Some(key), "rows come in order of keys");
-                    last = Some(key);
-                    all.push((key, fingerprint));
-                })
-                .expect("read");
+                let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, worker, read).expect("opened");
+                while let Some(row) = rows.next().expect("read") {
+                    assert!(last < Some(row.0), "rows come in order of keys");
+                    last = Some(row.0);
+                    all.push(row);
+                }
             }
             all.sort();
             assert!(all == expected, "{wrote} wrote, {read} read");
@@ -297,7 +443,7 @@ mod tests {
         let whole = std::fs::read(&path).expect("read");
         let refused = |bytes: &[u8], manifest: &Manifest| {
             std::fs::write(&path, bytes).expect("written");
-            rows(folder.path(), manifest, |_, _| {}).expect_err("refused").to_string()
+            check(folder.path(), manifest).expect_err("refused").to_string()
         };
         for at in [100, HEADER + 9, whole.len() - 2, whole.len() / 2] {
             let mut bytes = whole.clone();
@@ -312,6 +458,6 @@ mod tests {
         let older = Manifest { generation: 3, ..manifest.clone() };
         assert!(refused(&whole, &older).contains("another generation"));
         std::fs::remove_file(&path).expect("removed");
-        assert!(rows(folder.path(), &manifest, |_, _| {}).expect_err("refused").to_string().contains("missing"));
+        assert!(check(folder.path(), &manifest).expect_err("refused").to_string().contains("missing"));
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use discodiff::model::Kind;
+use discodiff::model::{Fingerprint, Kind};
 use discodiff::refresh::{Allowed, Request, refresh};
 use discodiff::sinks::Sink;
 use discodiff::sinks::feed::Feed;
 use discodiff::sources::BlockSize;
-use discodiff::state::{State, rows};
+use discodiff::state::{Rows, State};
 use discodiff::telemetry::{Progress, Style};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -177,7 +177,10 @@ fn check(months: &[(Month, usize, usize)]) {
         }
         let kept = State::look(&state).expect("state");
         let mut ids = Vec::new();
-        rows(kept.folder(), kept.manifest(), |key, _| ids.push(key.id())).expect("rows");
+        let mut rows = Rows::<(discodiff::model::Key, Fingerprint)>::open(kept.folder(), kept.manifest(), &kept.manifest().parts).expect("rows");
+        while let Some((key, _)) = rows.next().expect("a row") {
+            ids.push(key.id());
+        }
         assert_eq!(ids, held.keys().copied().collect::<Vec<_>>(), "what the state holds");
         assert_eq!(kept.manifest().records()[Kind::Master], held.len() as u64);
     }

@@ -6,6 +6,8 @@
 //!   link ──(whoever asserts it)──> Edge: source, relation, target, property
 //! ```
 
+mod coded;
+mod dictionary;
 mod link;
 mod projection;
 mod roles;
@@ -16,9 +18,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Key, Kind};
+pub use coded::{Anchor, Coded, EdgeId};
+pub use dictionary::{Code, Dictionary, NONE};
 pub use link::{Link, LinkKind};
 pub use projection::{Projection, Properties};
 pub use roles::category;
+
+/// Version of what the graph holds of a record: of projections, links and categories. Raised whenever the same document would give others.
+pub const LINKS_VERSION: u32 = 1;
 
 /// A node, by its label and what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,0 +1,148 @@
+//! A differential trace that one operator owns, reads by cursor, and writes a batch a tick.
+//!
+//! Restored from sorted rows as one batch, without a batcher and without a merge; what was committed is compacted at once, since
+//! nobody asks how it stood at an earlier tick.
+
+use std::rc::Rc;
+
+use differential_dataflow::operators::arrange::{TraceAgent, TraceWriter};
+use differential_dataflow::trace::cursor::{CursorList, Navigable, cursor_list};
+use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
+use differential_dataflow::trace::{Builder, Cursor as _, Description, Span, Trace, TraceReader};
+use timely::dataflow::operators::generic::OperatorInfo;
+use timely::progress::{Antichain, Stamp};
+
+use crate::sources::Tick;
+
+type Spine<K, V> = ValSpine<K, V, Tick, isize>;
+type BatchBuilder<K, V> = ValBuilder<K, V, Tick, isize>;
+type Batch<K, V> = <Spine<K, V> as TraceReader>::Batch;
+
+/// What keys and values have to be.
+pub trait Datum: Ord + Clone + 'static {}
+
+impl<T: Ord + Clone + 'static> Datum for T {}
+
+/// Updates of one tick: sorted by key, then value.
+pub type Updates<K, V> = Vec<((K, V), Tick, isize)>;
+
+/// Rows handed to the batch builder at once while restoring.
+const CHUNK: usize = 4096;
+
+/// The trace of one worker.
+pub struct Arrangement<K: Datum, V: Datum> {
+    reader: TraceAgent<Spine<K, V>>,
+    writer: TraceWriter<Spine<K, V>>,
+    upper: Antichain<Tick>,
+}
+
+impl<K: Datum, V: Datum> Arrangement<K, V> {
+    /// One that holds nothing.
+    pub fn new() -> Arrangement<K, V> {
+        let rows: Result<Option<(K, V, isize)>, std::convert::Infallible> = Ok(None);
+        match Arrangement::restore(0, 0, || rows.clone()) {
+            Ok(arrangement) => arrangement,
+            Err(never) => match never {},
+        }
+    }
+
+    /// One that holds what `next` gives, sorted by key and value, with multiplicities; room is made for so many keys and values.
+    pub fn restore<E>(keys: usize, values: usize, mut next: impl FnMut() -> Result<Option<(K, V, isize)>, E>) -> Result<Self, E> {
+        let info = OperatorInfo::new(0, 0, Rc::from([]));
+        let (mut reader, mut writer) = TraceAgent::new(Spine::new(info.clone(), None, None), info, None);
+        let mut batch = BatchBuilder::with_capacity(keys, values, 2);
+        let mut chunk = Vec::with_capacity(CHUNK);
+        while let Some((key, value, records)) = next()? {
+            chunk.push(((key, value), 0, records));
+            if chunk.len() == CHUNK {
+                batch.push(&mut chunk);
+                chunk.clear();
+            }
+        }
+        batch.push(&mut chunk);
+        let upper = Antichain::from_elem(1);
+        let description = Description::new(Antichain::from_elem(0), upper.clone(), Antichain::from_elem(0));
+        writer.insert(Span::new(description, batch.done().map(Rc::new)), Stamp::from_elem(0));
+        reader.set_logical_compaction(upper.borrow());
+        reader.set_physical_compaction(upper.borrow());
+        Ok(Arrangement { reader, writer, upper })
+    }
+
+    /// Adds one tick's updates as a batch. Ticks must rise; updates must be sorted.
+    pub fn commit(&mut self, mut updates: Updates<K, V>, tick: Tick) {
+        if updates.is_empty() {
+            return;
+        }
+        let mut batch = BatchBuilder::with_capacity(updates.len(), updates.len(), 2);
+        batch.push(&mut updates);
+        let upper = Antichain::from_elem(tick + 1);
+        let description = Description::new(self.upper.clone(), upper.clone(), Antichain::from_elem(0));
+        self.writer.insert(Span::new(description, batch.done().map(Rc::new)), Stamp::from_elem(tick));
+        self.upper = upper;
+        self.reader.set_logical_compaction(self.upper.borrow());
+        self.reader.set_physical_compaction(self.upper.borrow());
+    }
+
+    /// A cursor over what was committed so far. It moves forward only.
+    pub fn cursor(&mut self) -> Cursor<K, V> {
+        Cursor::over(self.batches())
+    }
+
+    /// A cursor over two at once: what they come to together.
+    pub fn cursor_with(&mut self, other: &mut Arrangement<K, V>) -> Cursor<K, V> {
+        Cursor::over(self.batches().into_iter().chain(other.batches()).collect())
+    }
+
+    fn batches(&mut self) -> Vec<Batch<K, V>> {
+        // The empty frontier asks for all there is, which a trace never refuses.
+        self.reader.batches_through(Antichain::new().borrow()).unwrap_or_default()
+    }
+}
+
+impl<K: Datum, V: Datum> Default for Arrangement<K, V> {
+    fn default() -> Self {
+        Arrangement::new()
+    }
+}
+
+/// A cursor that gives keys in order, and with each the values that are there.
+pub struct Cursor<K: Datum, V: Datum> {
+    cursor: CursorList<<Batch<K, V> as Navigable>::Cursor>,
+    storage: Vec<Batch<K, V>>,
+}
+
+impl<K: Datum, V: Datum> Cursor<K, V> {
+    fn over(batches: Vec<Batch<K, V>>) -> Cursor<K, V> {
+        let (cursor, storage) = cursor_list(batches);
+        Cursor { cursor, storage }
+    }
+
+    /// Goes to the first key that is not below `key`, and says whether it is that one. Keys asked for must not fall.
+    pub fn seek(&mut self, key: &K) -> bool {
+        self.cursor.seek_key(&self.storage, key);
+        self.cursor.get_key(&self.storage) == Some(key)
+    }
+
+    /// The key that the cursor stands at.
+    pub fn key(&self) -> Option<K> {
+        self.cursor.get_key(&self.storage).cloned()
+    }
+
+    /// Goes to the next key.
+    pub fn step(&mut self) {
+        self.cursor.step_key(&self.storage);
+    }
+
+    /// Calls `each` with every value of the key that the cursor stands at, in order, and how often it is there: never zero times.
+    pub fn values(&mut self, mut each: impl FnMut(&V, isize)) {
+        self.cursor.rewind_vals(&self.storage);
+        while let Some(value) = self.cursor.get_val(&self.storage) {
+            let mut records = 0;
+            self.cursor.map_times(&self.storage, |_, difference| records += *difference);
+            if records != 0 {
+                each(value, records);
+            }
+            self.cursor.step_val(&self.storage);
+        }
+    }
+}

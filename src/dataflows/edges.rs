@@ -1,0 +1,196 @@
+//! `edges`: the edges that several records may assert, as a differential collection with multiplicities.
+//!
+//! ```text
+//!   assertions (edge, +1 or -1), exchanged by anchor
+//!       │
+//!       v   a batch a tick                         once all kinds have ended: a walk over what this month changed
+//!   ┌─ edges ───────────────────────────────────────────────────────────────────────────────────┐
+//!   │  base: edge x records, as the state has it       recent: what this month added and took   │
+//!   └───────────────────────────────────────┬───────────────────────────────────────────────────┘
+//!                                           v  edges that no record asserted before and some does now, or the reverse
+//! ```
+//!
+//! An edge is there while any record asserts it. One record may give it up in one tick and another take it up in a later one, even of
+//! another kind; so nothing is said before all kinds have ended, and then only what differs from the month before.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roaring::RoaringBitmap;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+
+use super::arrangement::Arrangement;
+use super::links::{Assertion, Flow};
+use crate::model::Event;
+use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId};
+use crate::sources::{Budget, Tick, first_epilogue_tick};
+use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+
+/// Anchors walked in one activation, and given in one tick: the walk must neither hold up the worker nor fill the memory.
+const SLICE: usize = 4_096;
+
+/// How long the walk waits before it looks again whether there is room for more in flight.
+const NO_ROOM: Duration = Duration::from_millis(2);
+
+/// The collection of one worker.
+pub struct Edges {
+    base: Arrangement<Anchor, Coded>,
+    recent: Arrangement<Anchor, Coded>,
+}
+
+impl Edges {
+    /// The edges whose anchors `worker` among `workers` owns, restored from a generation.
+    pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Edges, StateError> {
+        let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.edges);
+        let room = Part::room(parts, worker, workers);
+        let mut rows = Rows::<(EdgeId, u32)>::of_worker(folder, manifest, parts, worker, workers)?;
+        let base = Arrangement::restore(room / 2, room, || {
+            Ok::<_, StateError>(rows.next()?.map(|(edge, records)| (edge.anchor, edge.link, records as isize)))
+        })?;
+        Ok(Edges { base, recent: Arrangement::new() })
+    }
+
+    fn commit(&mut self, mut assertions: Vec<Assertion>, tick: Tick) {
+        assertions.sort_unstable();
+        let updates = assertions.into_iter().map(|(edge, difference)| ((edge.anchor, edge.link), tick, difference)).collect();
+        self.recent.commit(updates, tick);
+    }
+
+    /// Calls `each` with the edges that came or went, from an anchor on, and gives the anchor to go on from.
+    fn walk(&mut self, from: Option<Anchor>, mut each: impl FnMut(EdgeId, bool)) -> Option<Anchor> {
+        let (mut recent, mut base) = (self.recent.cursor(), self.base.cursor());
+        if let Some(from) = from {
+            recent.seek(&from);
+        }
+        let (mut before, mut changed) = (Vec::new(), Vec::new());
+        for _ in 0..SLICE {
+            let anchor = recent.key()?;
+            before.clear();
+            changed.clear();
+            recent.values(|link, difference| changed.push((*link, difference)));
+            if !changed.is_empty() && base.seek(&anchor) {
+                base.values(|link, records| before.push((*link, records)));
+            }
+            for &(link, difference) in &changed {
+                let records = before.binary_search_by_key(&link, |(link, _)| *link).map_or(0, |at| before[at].1);
+                if (records > 0) != (records + difference > 0) {
+                    each(EdgeId { anchor, link }, records + difference > 0);
+                }
+            }
+            recent.step();
+        }
+        recent.key()
+    }
+
+    /// Writes all edges as this worker's part of the next generation, and notes which codes they use.
+    pub fn save(
+        &mut self,
+        folder: &Path,
+        manifest: &Manifest,
+        worker: usize,
+        workers: usize,
+        used: &mut RoaringBitmap,
+    ) -> Result<Part, StateError> {
+        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+        let mut cursor = self.base.cursor_with(&mut self.recent);
+        let mut links = Vec::new();
+        while let Some(anchor) = cursor.key() {
+            links.clear();
+            cursor.values(|link, records| links.push((*link, records)));
+            for &(link, records) in links.iter().filter(|(_, records)| *records > 0) {
+                used.extend(link.codes());
+                writer.push((EdgeId { anchor, link }, u32::try_from(records).unwrap_or(u32::MAX)))?;
+            }
+            cursor.step();
+        }
+        writer.finish()
+    }
+}
+
+/// Builds the operator: the shared edges that came and went, after everything else.
+pub fn edges<'scope>(
+    assertions: Stream<'scope, Tick, Vec<Assertion>>,
+    edges: Rc<RefCell<Edges>>,
+    dictionary: Arc<Dictionary>,
+    flow: Flow,
+    epoch: u64,
+    budget: Arc<Budget>,
+) -> Stream<'scope, Tick, Vec<Event>> {
+    let peers = assertions.scope().peers();
+    let mut builder = OperatorBuilder::new("Edges".to_owned(), assertions.scope());
+    let activator = assertions.scope().activator_for(Rc::clone(&builder.operator_info().address));
+    let mut assertions = builder.new_input(assertions, Exchange::new(move |(edge, _): &Assertion| edge.anchor.worker(peers) as u64));
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(output);
+
+    builder.build(move |mut capabilities| {
+        // Nothing is given before the last kind's last tick, so nothing earlier waits for this.
+        let mut tick = first_epilogue_tick(epoch);
+        let mut held = capabilities.pop();
+        if let Some(held) = &mut held {
+            held.downgrade(&tick);
+        }
+        let mut stash: Vec<(Tick, Vec<Assertion>)> = Vec::new();
+        let mut from = None;
+        move |frontiers| {
+            assertions.for_each(|capability, data| {
+                let Some(&tick) = capability.least() else { return };
+                match stash.iter_mut().find(|(stashed, _)| *stashed == tick) {
+                    Some((_, assertions)) => assertions.append(data),
+                    None => stash.push((tick, std::mem::take(data))),
+                }
+            });
+            stash.sort_unstable_by_key(|(tick, _)| *tick);
+            let closed = stash.partition_point(|(tick, _)| !frontiers[0].less_equal(tick));
+            for (tick, assertions) in stash.drain(..closed) {
+                edges.borrow_mut().commit(assertions, tick);
+            }
+            if !frontiers[0].is_empty() {
+                return;
+            }
+            let Some(capability) = &mut held else { return };
+            if !flow.graph {
+                held = None;
+                return;
+            }
+            if !budget.has_room() {
+                activator.activate_after(NO_ROOM);
+                return;
+            }
+            capability.downgrade(&tick);
+            from = give(&mut edges.borrow_mut(), from, &dictionary, flow, capability, &mut output.activate());
+            tick += 1;
+            match from {
+                Some(_) => activator.activate(),
+                None => held = None,
+            }
+        }
+    });
+    stream
+}
+
+fn give(
+    edges: &mut Edges,
+    from: Option<Anchor>,
+    dictionary: &Dictionary,
+    flow: Flow,
+    capability: &Capability<Tick>,
+    output: &mut OutputBuilderSession<'_, Tick, CapacityContainerBuilder<Vec<Event>>>,
+) -> Option<Anchor> {
+    let mut session = output.session(capability);
+    edges.walk(from, |id, added| {
+        if flow.carries(id.family())
+            && let Some(edge) = id.edge(dictionary)
+        {
+            session.give(Event::Edge(EdgeChange { added, edge, tick: *capability.time() }));
+        }
+    })
+}

@@ -1,0 +1,238 @@
+//! `links`: what each record asserts of others, as a differential arrangement, and the edges that come and go with it.
+//!
+//! ```text
+//!             events (from diff, on the worker that owns the record)
+//!                 │
+//!                 v   once a tick is closed: sorted by key
+//!   ┌─ links ──────────────────────────────────────────────────────────────────────────┐
+//!   │  cursor over the trace:  key -> links, coded                                     │
+//!   │    the links it has now, against those it had: (key, link, -1), (key, link, +1)  │
+//!   └──────┬───────────────────────────────────────────────────┬───────────────────────┘
+//!          v nodes that changed; edges that no other record    v assertions of edges that others may
+//!            may assert; all else as it came                     assert too: (edge, -1), (edge, +1)
+//! ```
+//!
+//! A record whose projection is as it was never gets here with one, so its links are not even looked at. What this operator cannot see:
+//! links of records that were applied before a graph was kept. A kind's links are complete once every record of it was given with its
+//! projection.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+
+use super::arrangement::{Arrangement, Updates};
+use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family};
+use crate::model::{Change, Event, Key, PerKind, Verdict};
+use crate::sources::Tick;
+use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+
+/// That a record asserts an edge (+1), or does so no more (-1).
+pub type Assertion = (EdgeId, isize);
+
+/// What flows to a graph as changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Whether there is a graph at all; if not, the links are kept for one that will come back.
+    pub graph: bool,
+    /// Kinds whose edges are mended at the end, since the graph is being brought up with them.
+    pub mended: PerKind<bool>,
+}
+
+impl Flow {
+    /// Whether edges of a family flow as changes.
+    pub fn carries(&self, family: Family) -> bool {
+        self.graph && !self.mends(family)
+    }
+
+    /// Whether edges of a family are mended at the end.
+    pub fn mends(&self, family: Family) -> bool {
+        self.graph && family.asserted_by().iter().any(|kind| self.mended[*kind])
+    }
+}
+
+/// The arrangement of one worker.
+pub struct Links {
+    trace: Arrangement<Key, Coded>,
+    /// Records of each kind that the state holds and the snapshot did not deliver, where it was asked for all.
+    held: PerKind<u64>,
+}
+
+impl Links {
+    /// The links that `worker` among `workers` owns, restored from a generation.
+    pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Links, StateError> {
+        let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.links);
+        let room = Part::room(parts, worker, workers);
+        let mut rows = Rows::<(Key, Coded)>::of_worker(folder, manifest, parts, worker, workers)?;
+        let keys = Part::room(&manifest.parts, worker, workers).min(room);
+        let trace = Arrangement::restore(keys, room, || Ok::<_, StateError>(rows.next()?.map(|(key, link)| (key, link, 1))))?;
+        Ok(Links { trace, held: PerKind::default() })
+    }
+
+    /// Number of records, a kind, that were not delivered.
+    pub fn held(&self) -> PerKind<u64> {
+        self.held
+    }
+
+    /// Writes all links as this worker's part of the next generation, and notes which codes they use.
+    pub fn save(
+        &mut self,
+        folder: &Path,
+        manifest: &Manifest,
+        worker: usize,
+        workers: usize,
+        used: &mut RoaringBitmap,
+    ) -> Result<Part, StateError> {
+        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+        let mut cursor = self.trace.cursor();
+        let mut links = Vec::new();
+        while let Some(key) = cursor.key() {
+            links.clear();
+            cursor.values(|link, _| links.push(*link));
+            for &link in &links {
+                used.extend(link.codes());
+                writer.push((key, link))?;
+            }
+            cursor.step();
+        }
+        writer.finish()
+    }
+}
+
+type Output<'a, 'b, D> = OutputBuilderSession<'a, Tick, CapacityContainerBuilder<Vec<D>>>;
+
+/// Builds the operator: the events for graphs, and the assertions of shared edges.
+pub fn links<'scope>(
+    events: Stream<'scope, Tick, Vec<Event>>,
+    links: Rc<RefCell<Links>>,
+    dictionary: Arc<Dictionary>,
+    flow: Flow,
+) -> (Stream<'scope, Tick, Vec<Event>>, Stream<'scope, Tick, Vec<Assertion>>) {
+    let mut builder = OperatorBuilder::new("Links".to_owned(), events.scope());
+    let mut events = builder.new_input(events, Pipeline);
+    let (graph, graph_stream) = builder.new_output();
+    let (shared, shared_stream) = builder.new_output();
+    let mut graph = OutputBuilder::from(graph);
+    let mut shared = OutputBuilder::from(shared);
+
+    builder.build(move |_| {
+        let mut stash: BTreeMap<Tick, (Capability<Tick>, Capability<Tick>, Vec<Event>)> = BTreeMap::new();
+        move |frontiers| {
+            events.for_each(|capability, data| {
+                let (Some(graph), Some(shared)) = (capability.retain_least(0), capability.retain_least(1)) else { return };
+                let tick = *graph.time();
+                stash.entry(tick).or_insert_with(|| (graph, shared, Vec::new())).2.append(data);
+            });
+            let mut graph = graph.activate();
+            let mut shared = shared.activate();
+            while let Some(entry) = stash.first_entry() {
+                if frontiers[0].less_equal(entry.key()) {
+                    break;
+                }
+                let (tick, (graph_capability, shared_capability, events)) = entry.remove_entry();
+                let mut tick = OneTick { tick, links: &mut links.borrow_mut(), dictionary: &dictionary, flow };
+                tick.process(events, (&mut graph, &graph_capability), (&mut shared, &shared_capability));
+            }
+        }
+    });
+    (graph_stream, shared_stream)
+}
+
+/// What one tick is processed with.
+struct OneTick<'t> {
+    tick: Tick,
+    links: &'t mut Links,
+    dictionary: &'t Dictionary,
+    flow: Flow,
+}
+
+impl OneTick<'_> {
+    fn process(
+        &mut self,
+        events: Vec<Event>,
+        (graph, graph_capability): (&mut Output<'_, '_, Event>, &Capability<Tick>),
+        (shared, shared_capability): (&mut Output<'_, '_, Assertion>, &Capability<Tick>),
+    ) {
+        let mut graph = graph.session(graph_capability);
+        let mut shared = shared.session(shared_capability);
+        let mut changes = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                Event::Change(change) if change.graph.is_some() || change.verdict == Verdict::Delete => changes.push(change),
+                Event::Change(_) => {}
+                other => {
+                    if let Event::Held(key) = &other {
+                        self.links.held[key.kind()] += 1;
+                    }
+                    if self.flow.graph {
+                        graph.give(other);
+                    }
+                }
+            }
+        }
+        changes.sort_unstable_by_key(|change| change.key);
+        let mut updates: Updates<Key, Coded> = Vec::new();
+        let mut cursor = self.links.trace.cursor();
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for change in changes {
+            let key = change.key;
+            old.clear();
+            if cursor.seek(&key) {
+                cursor.values(|link, _| old.push(*link));
+            }
+            new.clear();
+            if let Some((_, projection)) = &change.graph {
+                new.extend(projection.links.iter().map(|link| Coded::of(link, self.dictionary)));
+                new.sort_unstable();
+                new.dedup();
+            }
+            differences(&old, &new, |link, difference| {
+                updates.push(((key, link), self.tick, difference));
+                let id = EdgeId::of(key, link);
+                if link.kind().is_some_and(|kind| kind.is_shared()) {
+                    shared.give((id, difference));
+                } else if self.flow.carries(id.family())
+                    && let Some(edge) = id.edge(self.dictionary)
+                {
+                    graph.give(Event::Edge(EdgeChange { added: difference > 0, edge, tick: self.tick }));
+                }
+            });
+            if self.flow.graph {
+                graph.give(Event::Change(Change { document: None, ..change }));
+            }
+        }
+        drop(cursor);
+        self.links.trace.commit(updates, self.tick);
+    }
+}
+
+/// Calls `each` with what is in one of two sorted lists only: -1 for the old, +1 for the new.
+fn differences<T: Copy + Ord>(old: &[T], new: &[T], mut each: impl FnMut(T, isize)) {
+    let (mut old, mut new) = (old.iter().copied().peekable(), new.iter().copied().peekable());
+    loop {
+        match (old.peek().copied(), new.peek().copied()) {
+            (Some(gone), Some(come)) if gone == come => {
+                old.next();
+                new.next();
+            }
+            (Some(gone), come) if come.is_none_or(|come| gone < come) => {
+                old.next();
+                each(gone, -1);
+            }
+            (_, Some(come)) => {
+                new.next();
+                each(come, 1);
+            }
+            (_, None) => return,
+        }
+    }
+}

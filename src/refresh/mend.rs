@@ -1,0 +1,85 @@
+//! Brings the edges of a graph that is new or behind to what the state's links say, and writes only what differs.
+//!
+//! In a first load the nodes have come with the records, and all edges come from here, in the order of their anchors: both ends are
+//! there, nothing waits in memory for its other end, and no edge is looked for.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use roaring::RoaringTreemap;
+
+use crate::dataflows::Flow;
+use crate::graph::{EdgeIds, Look};
+use crate::model::graph::{Dictionary, Edge};
+use crate::sinks::Graph;
+use crate::sources::StoppedOnRequest;
+use crate::state::Manifest;
+
+/// Edges written together, as many as a batch has rows.
+const BATCH: usize = 5_000;
+
+/// Bytes of them: names and roles can be long.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid.
+pub fn mend(
+    folder: &Path,
+    manifest: &Manifest,
+    dictionary: &Dictionary,
+    graph: &mut dyn Graph,
+    flow: &Flow,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let Some(links) = manifest.links.as_ref().filter(|_| flow.mended.0.contains(&true)) else { return Ok(()) };
+    let empty = graph.size()?.relationships == 0;
+    let mut batch = Batch::default();
+    let edges = EdgeIds::open(folder, manifest)?;
+    let wanted = |family| flow.mends(family);
+    Look { graph, wanted: &wanted, empty }.at_all(
+        edges,
+        |_| Ok(RoaringTreemap::new()),
+        |graph, chunk| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(StoppedOnRequest.into());
+            }
+            let wrong = chunk.compare(dictionary);
+            for edge in wrong.missing {
+                batch.bytes += edge.bytes();
+                batch.added.push(edge);
+                batch.flush(graph, false)?;
+            }
+            for (stored, _) in wrong.extra {
+                // Where the links of some records are not known, an edge may be theirs.
+                let known = match &stored.edge {
+                    Ok(edge) => edge.family().asserted_by().iter().all(|kind| links.complete[*kind]),
+                    Err(_) => true,
+                };
+                if known {
+                    batch.removed.push(stored.element);
+                    batch.flush(graph, false)?;
+                }
+            }
+            Ok(())
+        },
+    )?;
+    batch.flush(graph, true)
+}
+
+#[derive(Default)]
+struct Batch {
+    added: Vec<Edge>,
+    removed: Vec<String>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn flush(&mut self, graph: &mut dyn Graph, last: bool) -> Result<()> {
+        let rows = self.added.len() + self.removed.len();
+        if rows > 0 && (last || rows >= BATCH || self.bytes >= BATCH_BYTES) {
+            graph.mend(&self.added, &self.removed)?;
+            *self = Batch::default();
+        }
+        Ok(())
+    }
+}
