@@ -101,7 +101,8 @@ impl Look<'_> {
         mut each: impl FnMut(&mut dyn Graph, Chunk) -> Result<()>,
     ) -> Result<()> {
         for kind in Kind::ALL {
-            let families: Vec<Family> = Family::ALL.into_iter().filter(|family| family.anchor() == Some(kind) && (self.wanted)(*family)).collect();
+            let families: Vec<Family> =
+                Family::ALL.into_iter().filter(|family| family.anchor() == Some(kind) && (self.wanted)(*family)).collect();
             if families.is_empty() {
                 continue;
             }

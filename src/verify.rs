@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::model::{Fingerprint, Key, Kind};
 use crate::model::document::digest_of_stored;
+use crate::model::{Fingerprint, Key, Kind};
 use crate::sinks::{Row, Sink};
 use crate::state::{Rows, State};
 

@@ -68,7 +68,7 @@ impl<K: Datum, V: Datum> Arrangement<K, V> {
         Ok(Arrangement { reader, writer, upper })
     }
 
-    /// Adds one tick's updates as a batch. Ticks must rise; updates must be sorted.
+    /// Adds one tick's updates as a batch. Ticks must rise; updates must be consolidated: sorted, each key and value once, no zeros.
     pub fn commit(&mut self, mut updates: Updates<K, V>, tick: Tick) {
         if updates.is_empty() {
             return;

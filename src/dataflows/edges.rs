@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -58,9 +59,10 @@ impl Edges {
         Ok(Edges { base, recent: Arrangement::new() })
     }
 
-    fn commit(&mut self, mut assertions: Vec<Assertion>, tick: Tick) {
-        assertions.sort_unstable();
-        let updates = assertions.into_iter().map(|(edge, difference)| ((edge.anchor, edge.link), tick, difference)).collect();
+    fn commit(&mut self, assertions: Vec<Assertion>, tick: Tick) {
+        let of_edge = |(edge, difference): Assertion| ((edge.anchor, edge.link), tick, difference);
+        let mut updates = assertions.into_iter().map(of_edge).collect();
+        consolidate_updates(&mut updates);
         self.recent.commit(updates, tick);
     }
 

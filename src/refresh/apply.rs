@@ -73,10 +73,7 @@ pub fn apply(
     let needs = |target: &Target, kind: Kind| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything);
     let everything = PerKind::from_fn(|kind| targets.iter().any(|target| needs(target, kind)));
     let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
-    let flow = Flow {
-        graph: graphs().next().is_some(),
-        mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))),
-    };
+    let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))) };
     let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]).filter_map(|(_, file)| file.clone()).collect();
     let diff = DiffOptions {
         epoch: plan.epoch.number,

@@ -32,8 +32,8 @@ use crate::state::{Applied, Begun, Links, Manifest, State, check, load_dictionar
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use graph::SavedLinks;
-use mend::mend;
 pub use judge::{Allowed, Member, Plan, Stand, judge};
+use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report};
 

@@ -423,7 +423,8 @@ mod tests {
             let mut all = Vec::new();
             for worker in 0..read {
                 let mut last = None;
-                let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, worker, read).expect("opened");
+                let mut rows =
+                    Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, worker, read).expect("opened");
                 while let Some(row) = rows.next().expect("read") {
                     assert!(last < Some(row.0), "rows come in order of keys");
                     last = Some(row.0);

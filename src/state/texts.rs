@@ -143,11 +143,12 @@ mod tests {
         let (manifest, before) = saved(folder.path());
         let after = load_dictionary(folder.path(), &manifest).expect("loaded");
         let mut texts = 0;
-        after.each(|code, text| {
-            texts += 1;
-            if before.text(code).as_deref() == Some(text) { Ok(()) } else { Err(()) }
-        })
-        .expect("every text under its code");
+        after
+            .each(|code, text| {
+                texts += 1;
+                if before.text(code).as_deref() == Some(text) { Ok(()) } else { Err(()) }
+            })
+            .expect("every text under its code");
         assert_eq!(texts, 40_000);
     }
 

@@ -8,6 +8,7 @@ mod faults;
 mod feed;
 mod generated;
 mod harness;
+mod links;
 mod oracle;
 mod plan;
 mod real;

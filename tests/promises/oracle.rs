@@ -177,7 +177,8 @@ fn check(months: &[(Month, usize, usize)]) {
         }
         let kept = State::look(&state).expect("state");
         let mut ids = Vec::new();
-        let mut rows = Rows::<(discodiff::model::Key, Fingerprint)>::open(kept.folder(), kept.manifest(), &kept.manifest().parts).expect("rows");
+        let mut rows =
+            Rows::<(discodiff::model::Key, Fingerprint)>::open(kept.folder(), kept.manifest(), &kept.manifest().parts).expect("rows");
         while let Some((key, _)) = rows.next().expect("a row") {
             ids.push(key.id());
         }

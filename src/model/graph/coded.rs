@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::dictionary::{Code, Dictionary, NONE};
 use super::{Edge, Family, Link, LinkKind, Node, Relation};
-use crate::model::{Key, Kind};
 use crate::model::key::shard_of;
+use crate::model::{Key, Kind};
 
 /// A link in twelve bytes.
 ///
