@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Runs all tests, from any folder, and stops whatever it started. Give DISCODIFF_TEST_POSTGRES to use a server of your own.
+# Runs all tests, from any folder, and stops whatever it started. Give DISCODIFF_TEST_POSTGRES to use a server of your own, or
+# DISCODIFF_TEST_NEO4J (Bolt) together with DISCODIFF_TEST_NEO4J_HTTP: tests wipe it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
 # The servers' data stand in the build folder. Run by root, PostgreSQL runs as another user, who cannot come to a folder below a
-# private one, such as root's own home: then they stand in a temporary folder.
+# private one, such as root's own home: then they stand in a temporary folder. Neo4j's jars stay in the build folder all the same,
+# so that they are fetched once.
 reachable() {
     local folder=$1
     while [ "$folder" != / ]; do
@@ -14,17 +16,20 @@ reachable() {
 }
 mkdir -p target
 temporary=
-if [ -z "${SERVICES_DIR:-}" ] && [ "$(id -u)" = 0 ] && ! reachable "$PWD/target"; then
+if [ -z "${SERVICES_DIR:-}${DISCODIFF_TEST_POSTGRES:-}" ] && [ "$(id -u)" = 0 ] && ! reachable "$PWD/target"; then
     temporary="$(mktemp -d)"
     chmod 755 "$temporary"
 fi
+export SERVICES_LIB="${SERVICES_LIB:-${SERVICES_DIR:-$PWD/target/services}/lib}"
 export SERVICES_DIR="${SERVICES_DIR:-${temporary:-$PWD/target/services}}" CARGO_TERM_COLOR=never
+# Tests ask little of Neo4j and often: a fast start is worth more than throughput.
+export SERVICES_JVM="${SERVICES_JVM--XX:TieredStopAtLevel=1}"
 output="$(mktemp target/test-output.XXXXXX)"
-started=no
+started=()
 
 finish() {
     rm -f "$output"
-    if [ "$started" = yes ]; then bash scripts/services.sh stop >&2; fi
+    if [ ${#started[@]} -gt 0 ]; then bash scripts/services.sh stop "${started[@]}" >&2; fi
     if [ -n "$temporary" ]; then rm -rf "$temporary"; fi
 }
 trap finish EXIT
@@ -54,16 +59,21 @@ if ! python3 -c 'import sqlite3' 2>/dev/null; then
     python3 -c 'import sqlite3' || fail "python3 with sqlite3 is needed and could not be installed"
 fi
 
-if [ -z "${DISCODIFF_TEST_POSTGRES:-}" ]; then
-    started=yes
-    bash scripts/services.sh start postgres </dev/null >&2 || fail "PostgreSQL could not be started"
+# use_service NAME VARIABLE: starts it unless the variable names a server already.
+use_service() {
+    local name=$1 variable=$2 line
+    [ -z "${!variable:-}" ] || return 0
+    started+=("$name")
+    bash scripts/services.sh start "$name" </dev/null >&2 || fail "$name could not be started"
     # Lines NAME=value; read as they are, so that no character in a URL is taken for the shell's.
     while IFS= read -r line; do
         line="${line#export }"
         case "$line" in DISCODIFF_*=*) export "${line?}" ;; esac
-    done < <(bash scripts/services.sh env)
-    [ -n "${DISCODIFF_TEST_POSTGRES:-}" ] || fail "scripts/services.sh env named no PostgreSQL"
-fi
+    done < <(bash scripts/services.sh env "$name")
+    [ -n "${!variable:-}" ] || fail "scripts/services.sh env named no $name"
+}
+use_service postgres DISCODIFF_TEST_POSTGRES
+use_service neo4j DISCODIFF_TEST_NEO4J
 
 # Standard error apart: it would tear the result lines that are summed below.
 cargo test --no-fail-fast --features failpoints </dev/null | tee "$output"

@@ -1,35 +1,47 @@
 #!/usr/bin/env bash
-# Real servers for tests, from Debian packages, without systemd and without containers.
+# Real servers for tests, from Debian packages and Maven Central, without systemd and without containers.
 #
 #   services.sh install [SERVICE...]   fetch what a service needs (idempotent)
 #   services.sh start   [SERVICE...]   install if needed, start, wait until ready (no-op when it runs)
 #   services.sh stop    [SERVICE...]   end the processes that this script started
 #   services.sh status  [SERVICE...]   one line each; exit 1 when one is not ready
-#   services.sh clean   [SERVICE...]   stop, then delete data and logs
+#   services.sh clean   [SERVICE...]   stop, then delete data and logs (the jars stay)
 #   services.sh env     [SERVICE...]   print the addresses that the tests read, as shell assignments
 #
-# SERVICE: postgres (the default: all of them)
+# SERVICE: postgres neo4j (the default: all of them)
 #
 # Settings, all from the environment:
 #   SERVICES_DIR       data, logs, ports and pids             (default: target/services)
+#   SERVICES_LIB       jars, fetched once                     (default: lib in SERVICES_DIR)
+#   SERVICES_JAVA      the java that runs Neo4j, 17 or 21     (default: a JDK 17, else a JDK 21)
+#   SERVICES_JVM       more flags for it, such as -XX:TieredStopAtLevel=1 for a fast start and less throughput
 #   SERVICES_WAIT      seconds to wait for readiness          (default: 120)
 #   POSTGRES_PORT      (default: a free one, remembered)      POSTGRES_PASSWORD postgres   (superuser postgres)
 #   POSTGRES_SHARED_BUFFERS 128MB                             POSTGRES_FSYNC on
+#   NEO4J_PORT, NEO4J_HTTP_PORT (free ones, remembered)       NEO4J_PASSWORD neo4j-password   (user neo4j)
+#   NEO4J_HEAP 1g                                             NEO4J_PAGECACHE 256m
 # Everything listens on 127.0.0.1 only.
 #
 # A service NAME is made of install_NAME, start_NAME, stop_NAME, ready_NAME, env_NAME and its name in SERVICES.
 set -euo pipefail
 
-SERVICES=(postgres)
+SERVICES=(postgres neo4j)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SERVICES_DIR=${SERVICES_DIR:-$HERE/../target/services}
 mkdir -p "$SERVICES_DIR"/{data,log,pid,port}
 SERVICES_DIR=$(cd "$SERVICES_DIR" && pwd)
+SERVICES_LIB=${SERVICES_LIB:-$SERVICES_DIR/lib}
+mkdir -p "$SERVICES_LIB"
+SERVICES_LIB=$(cd "$SERVICES_LIB" && pwd)
+read -ra JVM <<<"${SERVICES_JVM:-}"
 WAIT=${SERVICES_WAIT:-120}
 POSTGRES_PASSWORD=${POSTGRES_PASSWORD:-postgres}
 POSTGRES_SHARED_BUFFERS=${POSTGRES_SHARED_BUFFERS:-128MB}
 POSTGRES_FSYNC=${POSTGRES_FSYNC:-on}
+NEO4J_PASSWORD=${NEO4J_PASSWORD:-neo4j-password}
+NEO4J_HEAP=${NEO4J_HEAP:-1g}
+NEO4J_PAGECACHE=${NEO4J_PAGECACHE:-256m}
 
 say() { printf '[services] %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -41,6 +53,15 @@ pidf() { echo "$SERVICES_DIR/pid/$1"; }
 # ---------------------------------------------------------------- ports
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# port_promised NAME PORT: whether another service, which may not listen yet, remembers it.
+port_promised() {
+  local file
+  for file in "$SERVICES_DIR"/port/*; do
+    [ "${file##*/}" = "$1" ] || [ "$(cat "$file" 2>/dev/null)" != "$2" ] || return 0
+  done
+  return 1
+}
 
 # The port that was remembered for a service; empty where it was never started.
 port_of() { cat "$SERVICES_DIR/port/$1" 2>/dev/null || true; }
@@ -54,7 +75,7 @@ choose_port() {
     ((i < 50)) || die "$1: port $port is taken by a process that this script did not start"
   else
     # below the range from which the kernel takes ports for outgoing connections
-    while [ -z "$port" ] || port_taken "$port"; do port=$((20000 + RANDOM % 10000)); done
+    while [ -z "$port" ] || port_promised "$1" "$port" || port_taken "$port"; do port=$((20000 + RANDOM % 10000)); done
   fi
   echo "$port" >"$SERVICES_DIR/port/$1"
 }
@@ -106,12 +127,14 @@ await() { # NAME
 
 # ---------------------------------------------------------------- install
 
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
 apt_install() {
-  [ "$(id -u)" = 0 ] || die "not root: cannot install Debian packages: $*"
+  as_root true 2>/dev/null || die "neither root nor sudo without a password: cannot install Debian packages: $*"
   command -v apt-get >/dev/null || die "no apt-get here to install: $*"
   say "apt-get install $*"
   # RUNLEVEL=1: the packages' own service starts are skipped
-  { apt-get -q update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+  { as_root apt-get -q update && as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
       apt-get -q -y --no-install-recommends install "$@"; } </dev/null >>"$(logf apt)" 2>&1 9>&- ||
     { tail -n 20 "$(logf apt)" >&2; die "apt-get install $* failed"; }
 }
@@ -129,9 +152,8 @@ pg_bin() {
 install_postgres() {
   pg_bin >/dev/null && return 0
   # keep the Debian package from making and starting a cluster of its own on 5432
-  if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    mkdir -p /etc/postgresql-common
-    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  if [ ! -e /etc/postgresql-common/createcluster.conf ] && as_root mkdir -p /etc/postgresql-common; then
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
   fi
   apt_install postgresql
 }
@@ -184,6 +206,93 @@ env_postgres() {
   printf 'DISCODIFF_TEST_POSTGRES=postgres://postgres:%q@127.0.0.1:%s/postgres\n' "$POSTGRES_PASSWORD" "$(port_of postgres)"
 }
 
+# ---------------------------------------------------------------- neo4j
+
+# The server runs on 17 and 21 only.
+java_bin() {
+  local j
+  for j in ${SERVICES_JAVA:+"$SERVICES_JAVA"} /usr/lib/jvm/*-17-*/bin/java /usr/lib/jvm/*-21-*/bin/java "$(command -v java || true)"; do
+    [ -x "$j" ] && "$j" -version 2>&1 | grep -qE 'version "(17|21)[."]' && { echo "$j"; return; }
+  done
+  return 1
+}
+
+# Fetches the jars unless they are those of this pom. A lock of their own, since several SERVICES_DIR may share them.
+install_neo4j() {
+  local pom=$HERE/neo4j/pom.xml lib=$SERVICES_LIB/neo4j sum try t0=$SECONDS
+  # newer Debians have no 17
+  java_bin >/dev/null || (apt_install openjdk-17-jre-headless) || apt_install openjdk-21-jre-headless
+  sum=$(sha256sum <"$pom")
+  exec 8>"$SERVICES_LIB/.lock"
+  flock 8
+  if [ "$(cat "$lib/.pom" 2>/dev/null || true)" != "$sum" ]; then
+    command -v mvn >/dev/null || apt_install maven
+    for try in 1 2 3 4; do
+      rm -rf "$lib.new"
+      say "neo4j: fetching the jars"
+      mvn -B -q -ntp -f "$pom" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$lib.new" \
+        </dev/null >"$(logf neo4j-jars)" 2>&1 8>&- 9>&- && break
+      tail -n 20 "$(logf neo4j-jars)" >&2
+      ((try < 4)) || die "neo4j: could not fetch the jars, see $(logf neo4j-jars)"
+      sleep $((try * 5))
+    done
+    echo "$sum" >"$lib.new/.pom"
+    rm -rf "$lib"
+    mv "$lib.new" "$lib"
+    say "neo4j: $(find "$lib" -name '*.jar' | wc -l) jars, $(du -sm "$lib" | cut -f1) MB, $((SECONDS - t0)) s"
+  fi
+  exec 8>&-
+}
+
+start_neo4j() {
+  local home java
+  home=$(data neo4j); java=$(java_bin)
+  mkdir -p "$home"/{conf,tmp,plugins,import,logs,run}
+  choose_port neo4j "${NEO4J_PORT:-}"
+  choose_port neo4j-http "${NEO4J_HTTP_PORT:-}"
+  cat >"$home/conf/neo4j.conf" <<EOF
+server.default_listen_address=127.0.0.1
+server.bolt.enabled=true
+server.bolt.listen_address=127.0.0.1:$(port_of neo4j)
+server.bolt.advertised_address=127.0.0.1:$(port_of neo4j)
+server.http.enabled=true
+server.http.listen_address=127.0.0.1:$(port_of neo4j-http)
+server.http.advertised_address=127.0.0.1:$(port_of neo4j-http)
+server.https.enabled=false
+server.memory.pagecache.size=$NEO4J_PAGECACHE
+dbms.usage_report.enabled=false
+db.tx_log.rotation.size=64m
+db.tx_log.rotation.retention_policy=128m size
+# these two only delay a stop (5 s each), after the databases are closed
+internal.server.bolt.thread_pool_shutdown_wait_time=0s
+internal.server.bolt.connection_shutdown_wait_time=0s
+EOF
+  local -a jvm=("$java" -XX:+UseSerialGC "${JVM[@]}" -Djava.awt.headless=true -Dfile.encoding=UTF-8 "-Djava.io.tmpdir=$home/tmp"
+    -XX:-OmitStackTraceInFastThrow -XX:+DisableExplicitGC
+    -Djdk.nio.maxCachedBufferSize=1024 -Dio.netty.tryReflectionSetAccessible=true
+    --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/java.io=ALL-UNNAMED
+    --add-opens=java.base/sun.nio.ch=ALL-UNNAMED
+    -Dlog4j2.disable.jmx=true -cp "$SERVICES_LIB/neo4j/*")
+  # the password can be set this way only before the first start
+  if [ ! -d "$home/data/databases/system" ] && [ ! -f "$home/data/dbms/auth.ini" ]; then
+    NEO4J_HOME=$home NEO4J_CONF=$home/conf "${jvm[@]}" -Xmx256m org.neo4j.cli.AdminTool \
+      dbms set-initial-password -- "$NEO4J_PASSWORD" </dev/null >"$(logf neo4j-password)" 2>&1 9>&- ||
+      { tail -n 20 "$(logf neo4j-password)" >&2; die "neo4j: set-initial-password failed"; }
+  fi
+  spawn neo4j "${jvm[@]}" -Xms"$NEO4J_HEAP" -Xmx"$NEO4J_HEAP" org.neo4j.server.CommunityEntryPoint \
+    --home-dir="$home" --config-dir="$home/conf" --console-mode
+}
+
+stop_neo4j() { end neo4j TERM; }
+
+# The server says so itself once all of it listens; the port is asked too, since the log may be an old one's.
+ready_neo4j() { grep -qE 'INFO +Started\.' "$(logf neo4j)" && port_taken "$(port_of neo4j)"; }
+
+env_neo4j() {
+  printf 'DISCODIFF_TEST_NEO4J=bolt://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j)"
+  printf 'DISCODIFF_TEST_NEO4J_HTTP=http://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j-http)"
+}
+
 # ---------------------------------------------------------------- commands
 
 do_start() { # NAME
@@ -215,7 +324,7 @@ do_env() { # NAME
   "env_$1"
 }
 
-do_clean() { "stop_$1"; rm -rf "$(data "$1")" "$(logf "$1")" "$(logf "$1").1" "$SERVICES_DIR/port/$1"; }
+do_clean() { "stop_$1"; rm -rf "$(data "$1")" "$SERVICES_DIR/log/$1".log* "$SERVICES_DIR/log/$1"-*.log "$SERVICES_DIR/port/$1" "$SERVICES_DIR/port/$1"-*; }
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
