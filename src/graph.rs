@@ -1,12 +1,13 @@
 //! A graph held against the links of the state, some thousand nodes at a time.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::path::Path;
 
 use anyhow::Result;
 use roaring::RoaringTreemap;
 
-use crate::model::graph::{Anchor, Coded, EdgeId, Family};
+use crate::model::graph::{Anchor, Coded, Dictionary, Edge, EdgeId, Family};
 use crate::model::{Key, Kind};
 use crate::sinks::{Graph, StoredEdge};
 use crate::state::{Manifest, Rows, StateError};
@@ -73,7 +74,7 @@ impl EdgeIds {
 pub struct Chunk {
     /// The kind; `None`: styles, all at once.
     pub kind: Option<Kind>,
-    /// Ids of the nodes, in order: of all that stand in the graph, and of all that have edges in the state.
+    /// Ids of the nodes, in order.
     pub ids: Vec<u64>,
     /// The edges that the state holds.
     pub expected: Vec<EdgeId>,
@@ -92,12 +93,12 @@ pub struct Look<'g> {
 }
 
 impl Look<'_> {
-    /// Calls `each` with chunk after chunk, in the order of kinds and ids, styles last. Further ids of a kind that are to be among the
-    /// nodes are given by `more`.
+    /// Calls `each` with chunk after chunk, in the order of kinds and ids, styles last. `ids` says of which nodes of a kind there is to be
+    /// one; those that have edges in the state are added.
     pub fn at_all(
         &mut self,
         mut edges: EdgeIds,
-        mut more: impl FnMut(Kind) -> Result<RoaringTreemap>,
+        mut ids: impl FnMut(&mut dyn Graph, Kind) -> Result<RoaringTreemap>,
         mut each: impl FnMut(&mut dyn Graph, Chunk) -> Result<()>,
     ) -> Result<()> {
         for kind in Kind::ALL {
@@ -106,10 +107,7 @@ impl Look<'_> {
             if families.is_empty() {
                 continue;
             }
-            let mut ids = more(kind)?;
-            if !self.empty {
-                ids |= self.graph.ids(kind)?.0;
-            }
+            let ids = ids(self.graph, kind)?;
             let mut ids = ids.iter().peekable();
             loop {
                 let chunk = self.next(kind, &families, &mut ids, &mut edges)?;
@@ -171,17 +169,16 @@ impl Look<'_> {
 #[derive(Debug, Default)]
 pub struct Wrong {
     /// Edges that the state holds and the graph does not.
-    pub missing: Vec<crate::model::graph::Edge>,
+    pub missing: Vec<Edge>,
     /// Relationships that the graph holds and the state does not, those that stand twice among them; each with what it is.
     pub extra: Vec<(StoredEdge, &'static str)>,
 }
 
 impl Chunk {
     /// Compares the edges.
-    pub fn compare(self, dictionary: &crate::model::graph::Dictionary) -> Wrong {
+    pub fn compare(self, dictionary: &Dictionary) -> Wrong {
         let mut wrong = Wrong::default();
-        let mut expected: std::collections::BTreeMap<_, bool> =
-            self.expected.iter().filter_map(|id| id.edge(dictionary)).map(|edge| (edge, false)).collect();
+        let mut expected: BTreeMap<_, bool> = self.expected.iter().filter_map(|id| id.edge(dictionary)).map(|edge| (edge, false)).collect();
         for stored in self.stored {
             let met = match &stored.edge {
                 Ok(edge) => expected.get_mut(edge),

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::{open, output};
 use crate::sinks::{Access, Holds};
 use crate::telemetry::words::count;
-use crate::verify::{total, verify};
+use crate::verify::{Differences, total, verify};
 
 use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
@@ -56,26 +56,36 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     } else {
         let mut text = String::new();
         for (sink, store) in &verified {
+            let is_graph = !store.relations.is_empty();
             for (kind, found) in &store.kinds {
-                text += &match found.is_empty() {
-                    true => format!("{sink}: {} {} equal the state\n", count(found.records), kind.plural()),
-                    false => format!(
-                        "{sink}: of {} {} in the state {} differ, {} are missing, {} are not in the state\n",
-                        count(found.records),
-                        kind.plural(),
-                        count(found.differ),
-                        count(found.missing),
-                        count(found.extra)
-                    ),
-                };
-                found.named.iter().for_each(|named| text += &format!("  {kind} {}: {}\n", named.id, named.what));
-                let unnamed = found.differ + found.missing + found.extra - found.named.len() as u64;
-                if unnamed > 0 {
-                    text += &format!("  and {} more\n", count(unnamed));
-                }
+                let what = if is_graph { format!("{kind} nodes") } else { kind.plural().to_owned() };
+                describe(&mut text, sink, &what, kind.name(), found);
+            }
+            for (label, found) in &store.names {
+                describe(&mut text, sink, &format!("{label} nodes"), label, found);
+            }
+            for (relation, found) in &store.relations {
+                describe(&mut text, sink, &format!("{relation} relationships"), relation, found);
             }
         }
         output::text(&text)?;
     }
     Ok(if differences == 0 { Exit::Complete } else { Exit::Failed })
+}
+
+fn describe(text: &mut String, sink: &str, what: &str, one: &str, found: &Differences) {
+    *text += &match found.is_empty() {
+        true => format!("{sink}: {} {what} equal the state\n", count(found.records)),
+        false => format!(
+            "{sink}: of {} {what} in the state {} differ, {} are missing, {} are not in the state\n",
+            count(found.records),
+            count(found.differ),
+            count(found.missing),
+            count(found.extra)
+        ),
+    };
+    found.named.iter().for_each(|named| *text += &format!("  {one} {}: {}\n", named.id, named.what));
+    if found.unnamed() > 0 {
+        *text += &format!("  and {} more\n", count(found.unnamed()));
+    }
 }

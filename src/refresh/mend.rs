@@ -38,7 +38,7 @@ pub fn mend(
     let wanted = |family| flow.mends(family);
     Look { graph, wanted: &wanted, empty }.at_all(
         edges,
-        |_| Ok(RoaringTreemap::new()),
+        |graph, kind| Ok(if empty { RoaringTreemap::new() } else { graph.ids(kind)?.0 }),
         |graph, chunk| {
             if stop.load(Ordering::Relaxed) {
                 return Err(StoppedOnRequest.into());

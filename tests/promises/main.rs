@@ -7,6 +7,7 @@ mod deletes;
 mod faults;
 mod feed;
 mod generated;
+mod graph;
 mod harness;
 mod links;
 mod oracle;

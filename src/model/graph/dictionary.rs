@@ -94,6 +94,13 @@ impl Dictionary {
         index * PARTS as u32 + part as u32 + 1
     }
 
+    /// The code of a text; `None` where it has none.
+    pub fn find(&self, text: &str) -> Option<Code> {
+        let hash = hash_of(text.as_bytes());
+        let part = part_of(hash);
+        self.lock(part).find(hash, text).map(|index| index * PARTS as u32 + part as u32 + 1)
+    }
+
     /// Puts a text under a code that an earlier run gave it; false where that cannot be its code.
     pub fn restore(&self, code: Code, text: &str) -> bool {
         let hash = hash_of(text.as_bytes());

@@ -18,6 +18,12 @@ pub struct Properties<T> {
     pub catalog_number: Option<T>,
 }
 
+impl<T> Default for Properties<T> {
+    fn default() -> Self {
+        Properties { title: None, year: None, formats: Vec::new(), catalog_number: None }
+    }
+}
+
 /// What the graph holds of one record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Projection<T> {
