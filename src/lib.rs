@@ -1,10 +1,10 @@
-//! Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
+//! Keeps PostgreSQL, SQLite, Neo4j and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
 //!
 //! The way of the data, and who owns which part of it:
 //!
 //! ```text
 //!   sources ──records──> dataflows ──changes──> sinks
-//!   dump files,          diff over a            sqlite, postgres, feed
+//!   dump files,          diff over a            sqlite, postgres, neo4j, feed
 //!   xml splits           trace of fingerprints       │
 //!                             ^                      │ committed
 //!                             └──── state <──────────┘
@@ -13,10 +13,10 @@
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
 //! - [`sources`]: dump folders, reader threads, blocks, the bound on bytes in flight
-//! - [`dataflows`]: the refresh graph: diff, guard, the sinks' operators
+//! - [`dataflows`]: the refresh graph: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
 //! - [`state`]: what the sinks were last brought to
-//! - [`refresh`]: the main job, and [`verify`]: whether it was done
+//! - [`refresh`]: the main job, and [`verify`]: whether it was done; [`graph`]: state and graph side by side
 //! - [`cli`], [`settings`], [`telemetry`]: the command line, what is asked for, what is said
 #![forbid(missing_docs)]
 
