@@ -9,15 +9,6 @@ use super::schema::VERSION;
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Batch, Epoch, KindEnd, Run, SinkError, Standing, tables};
 
-/// Where the writer of an earlier run came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reached {
-    /// In this epoch.
-    pub(super) epoch: u64,
-    /// The last tick of which something was written.
-    pub(super) tick: u64,
-}
-
 fn id(place: &str, text: &str) -> Result<Uuid, SinkError> {
     Uuid::parse_str(text).map_err(|e| SinkError::new(crate::sinks::Class::Stop, format!("{place}: its binding is damaged: '{text}'"), e))
 }
@@ -74,8 +65,9 @@ pub(super) async fn own(tx: &mut Tx<'_>) -> Result<u64, SinkError> {
     Ok(own)
 }
 
-/// Binds the graph, raises its run number and notes what is begun. Gives the number, and where the run before this one came to.
-pub(super) async fn bind(tx: &mut Tx<'_>, run: &Run) -> Result<(i64, Option<Reached>), SinkError> {
+/// Binds the graph, raises its run number and notes what is begun. Gives the number, and whether an earlier run of this epoch wrote
+/// something.
+pub(super) async fn bind(tx: &mut Tx<'_>, run: &Run) -> Result<(i64, bool), SinkError> {
     let (epoch, id) = (run.epoch.number.cast_signed(), run.epoch.id.to_string());
     // written to, and so locked, before it is read: who came first has committed by then
     let bind = "MERGE (b:DiscodiffBinding {one: 1}) ON CREATE SET b.state = $state, b.store = $store, b.run = 0 SET b.version = $version";
@@ -91,8 +83,8 @@ pub(super) async fn bind(tx: &mut Tx<'_>, run: &Run) -> Result<(i64, Option<Reac
     // waits for what is still in flight
     let mark = "MERGE (w:DiscodiffWatermark {writer: 0}) SET w.run = $run, w.batch = 0, w.mended = 0";
     tx.run(query(mark).param("run", number)).await?;
-    let read = "MATCH (w:DiscodiffWatermark {writer: 0}) RETURN w.epoch AS epoch, w.tick AS tick";
-    let reached = tx.first(query(read), |row| Ok((row.get::<Option<u64>>("epoch")?, row.get::<Option<u64>>("tick")?))).await?;
+    let read = "MATCH (w:DiscodiffWatermark {writer: 0}) RETURN w.epoch AS epoch";
+    let resumed = tx.first(query(read), |row| row.get::<Option<i64>>("epoch")).await?.flatten() == Some(epoch);
     // a kind of which another epoch was begun and never completed holds some of that: it is behind, whatever was applied before
     let lose = "MATCH (k:DiscodiffKind) WHERE k.begun_id <> $id AND (k.id IS NULL OR k.begun_epoch <> k.epoch OR k.begun_id <> k.id)
                 REMOVE k.epoch, k.id, k.month, k.records, k.completed_at";
@@ -108,8 +100,7 @@ pub(super) async fn bind(tx: &mut Tx<'_>, run: &Run) -> Result<(i64, Option<Reac
     let abandoned: Vec<i64> = run.abandoned.iter().map(|epoch| epoch.cast_signed()).collect();
     let give_up = "MATCH (s:DiscodiffSnapshot) WHERE s.epoch IN $abandoned AND s.completed_at IS NULL SET s.abandoned = true";
     tx.run(query(give_up).param("abandoned", abandoned)).await?;
-    let reached = reached.and_then(|(epoch, tick)| Some(Reached { epoch: epoch?, tick: tick? }));
-    Ok((number, reached))
+    Ok((number, resumed))
 }
 
 /// Where the watermark stands: run, batch, and how often edges were mended. Waits for a commit that is still under way, and keeps

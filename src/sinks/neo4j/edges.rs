@@ -60,11 +60,11 @@ fn row(edge: &Edge) -> BoltType {
     values::list(row)
 }
 
-/// Finds both ends of a row by their indexes: one of them may have millions of relationships.
+/// Finds both ends of a row by their indexes, whatever the planner thinks: statistics say nothing yet of a graph that is being loaded.
 fn ends((_, source, target): Shape) -> String {
     let (from, to) = (identity(source), identity(target));
     format!(
-        "MATCH (s:{source} {{{from}: r[0]}}) USING INDEX s:{source}({from}) MATCH (t:{target} {{{to}: r[1]}}) USING INDEX t:{target}({to})"
+        "MATCH (s:{source} {{{from}: r[0]}}) USING INDEX SEEK s:{source}({from}) MATCH (t:{target} {{{to}: r[1]}}) USING INDEX SEEK t:{target}({to})"
     )
 }
 
@@ -121,7 +121,8 @@ pub(super) async fn create_missing<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Ite
 
 /// Removes edges, if they are there.
 pub(super) async fn remove<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Item = &'e Edge>) -> Result<(), SinkError> {
-    let act = |shape: Shape| format!("MATCH (s)-[e:{}]->(t) WHERE {} DELETE e", shape.0.name(), same(shape));
+    // without WITH the plan may be to look at all edges of one end
+    let act = |shape: Shape| format!("WITH s, t, r MATCH (s)-[e:{}]->(t) WHERE {} DELETE e", shape.0.name(), same(shape));
     over(tx, edges, act).await.map(drop)
 }
 

@@ -115,15 +115,15 @@ impl Sink for Neo4j {
             return Err(tables::other_state(&place, theirs, run.state));
         }
         schema::make(&mut self.connection)?;
-        let (number, reached, bare, empty) = self.connection.transaction("beginning a run", Some(BATCH), async |tx| {
-            let (number, reached) = binding::bind(tx, run).await?;
+        let (number, resumed, bare, empty) = self.connection.transaction("beginning a run", Some(BATCH), async |tx| {
+            let (number, resumed) = binding::bind(tx, run).await?;
             let bare = binding::relationships(tx).await? == 0;
-            Ok((number, reached, bare, bare && binding::nodes(tx).await? == binding::own(tx).await?))
+            Ok((number, resumed, bare, bare && binding::nodes(tx).await? == binding::own(tx).await?))
         })?;
         self.run = Some(number);
         self.mended = 0;
         self.candidates = Arc::default();
-        let job = writer::Job { run: Arc::new(run.clone()), number, reached, bare, known: Known::new(empty), tried: None };
+        let job = writer::Job { run: Arc::new(run.clone()), number, resumed, bare, known: Known::new(empty), tried: None };
         let candidates = Arc::clone(&self.candidates);
         Ok(vec![Box::new(writer::Neo4jWriter { connection: self.connection.another(), candidates, job })])
     }

@@ -80,7 +80,7 @@ pub(super) async fn delete(tx: &mut Tx<'_>, kind: Kind, ids: &RoaringTreemap) ->
     }
     let label = kind.label();
     let delete = format!(
-        "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX n:{label}(id) WHERE n.stub IS NULL OR n.stub <> true
+        "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) WHERE n.stub IS NULL OR n.stub <> true
          SET n = {{id: x, stub: true}} RETURN count(*) AS n"
     );
     tx.number(Query::new(delete).param("ids", values::ids(ids))).await

@@ -41,7 +41,7 @@ impl Graph for Neo4j {
         let label = kind.label();
         self.connection.transaction(&format!("reading nodes {label}"), Some(BATCH), async |tx| {
             let read = format!(
-                "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX n:{label}(id) RETURN properties(n) AS properties, labels(n) AS labels"
+                "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) RETURN properties(n) AS properties, labels(n) AS labels"
             );
             let mut found = Vec::with_capacity(ids.len());
             tx.each(Query::new(read).param("ids", values::ids(ids.iter().copied())), |row| {
@@ -88,7 +88,7 @@ impl Graph for Neo4j {
                 let types: Vec<&str> = relations.iter().map(|relation| relation.name()).collect();
                 let pattern = pattern.replace("TYPES", &types.join("|"));
                 let read = match family.anchor().map(Kind::label) {
-                    Some(label) => format!("UNWIND $ids AS x MATCH (a:{label} {{id: x}}) USING INDEX a:{label}(id) MATCH {pattern}"),
+                    Some(label) => format!("UNWIND $ids AS x MATCH (a:{label} {{id: x}}) USING INDEX SEEK a:{label}(id) MATCH {pattern}"),
                     None => format!("MATCH {}", pattern.replace("(a)", "(a:Style)")),
                 };
                 let answer = "RETURN elementId(e) AS element, type(e) AS type, properties(e) AS properties,

@@ -76,7 +76,7 @@ pub(super) fn candidates(connection: &mut Connection, run: i64, candidates: &Can
     let statement = |label: &str| {
         let identity = identity(label);
         format!(
-            "UNWIND $all AS x MATCH (n:{label} {{{identity}: x}}) USING INDEX n:{label}({identity}) WHERE {} DELETE n RETURN count(*) AS n",
+            "UNWIND $all AS x MATCH (n:{label} {{{identity}: x}}) USING INDEX SEEK n:{label}({identity}) WHERE {} DELETE n RETURN count(*) AS n",
             loose(label)
         )
     };

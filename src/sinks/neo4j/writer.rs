@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use neo4rs::{BoltType, Query};
 use roaring::RoaringTreemap;
 
-use super::binding::{self, Reached};
 use super::connect::{BATCH, Connection, Tx};
 use super::nodes::Known;
 use super::sweep::Candidates;
-use super::{edges, nodes, values};
+use super::{binding, edges, nodes, values};
 use crate::model::graph::{Edge, EdgeChange, Projection};
 use crate::model::{Change, Digest, Key, Kind, PerKind, Verdict};
 use crate::sinks::tables;
@@ -125,8 +124,8 @@ pub(super) struct Job {
     pub(super) run: Arc<Run>,
     /// The run's number.
     pub(super) number: i64,
-    /// Where the run before this one came to.
-    pub(super) reached: Option<Reached>,
+    /// Whether an earlier run of the same epoch wrote something.
+    pub(super) resumed: bool,
     /// Whether the graph had no relationships when the run began.
     pub(super) bare: bool,
     pub(super) known: Known,
@@ -140,10 +139,11 @@ impl Job {
     }
 
     /// Whether an edge that comes may be there already: of a run that this one takes up, or where the graph is brought up.
-    fn may_be_there(&self, change: &EdgeChange) -> bool {
-        let resumed = self.reached.is_some_and(|reached| reached.epoch == self.run.epoch.number && change.tick <= reached.tick);
-        let everything = || change.edge.family().asserted_by().iter().any(|kind| self.needs(*kind) == Some(Need::Everything));
-        !self.bare && (resumed || everything())
+    ///
+    /// Of a run that is taken up, ticks do not tell how far it came: those of deletes depend on the number of workers.
+    fn may_be_there(&self, edge: &Edge) -> bool {
+        let everything = || edge.family().asserted_by().iter().any(|kind| self.needs(*kind) == Some(Need::Everything));
+        !self.bare && (self.resumed || everything())
     }
 
     fn plan<'b>(&self, batch: &'b Batch) -> Result<Plan<'b>, SinkError> {
@@ -169,7 +169,7 @@ impl Job {
             if went.get(&change.edge).is_some_and(|went| *went > change.tick) {
                 continue;
             }
-            let kept = if self.may_be_there(change) { &mut plan.maybe } else { &mut plan.new };
+            let kept = if self.may_be_there(&change.edge) { &mut plan.maybe } else { &mut plan.new };
             kept.push(&change.edge);
         }
         Ok(plan)
