@@ -5,7 +5,7 @@ use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use neo4rs::{BoltType, ConfigBuilder, Query};
 use url::Url;
@@ -13,9 +13,11 @@ use uuid::Uuid;
 
 use super::harness::{Outcome, ends, epoch, gone, key, letter, run};
 use crate::model::graph::{Edge, EdgeChange, Family, Node, Projection, Properties, Relation};
-use crate::model::{Change, Kind, PerKind, Verdict};
+use crate::model::{Change, Event, Kind, PerKind, Verdict};
+use crate::sinks::driver::{Driver, Part};
 use crate::sinks::neo4j::Neo4j;
 use crate::sinks::{Access, Batch, Class, Graph, GraphSize, KindEnd, Need, Run, Sink, SinkError, StoredEdge, Tally, Writer, Written};
+use crate::sources::{Budget, Stop};
 
 /// The one database of a server, for one test at a time.
 struct InGraph {
@@ -515,6 +517,78 @@ fn a_record_or_edge_that_neo4j_refuses_costs_itself_only() -> Outcome {
         drop(writer);
         sink.complete(&run, &ends(&run))?;
         assert_eq!(store.nodes()?, ["Label 1 stub", "Person X", "Person Y", "Release 1"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_batch_of_which_neo4j_refuses_something_is_halved_down_to_that() -> Outcome {
+    in_graph(|store| {
+        let mut sink = store.open()?;
+        let run = run(Uuid::new_v4(), epoch(1), Need::Changes);
+        let long = "é7x ".repeat(20_000);
+        let mut events: Vec<Event> = (1..=20).map(|id| Event::Change(record(Kind::Release, id, "R"))).collect();
+        events.push(Event::Change(record(Kind::Release, 21, &long)));
+        let edges = [credited("X", None, 1), credited(&long, None, 2), is(3, "Rock"), by(4, 1), credited("Y", None, 21)];
+        events.extend(edges.map(|edge| Event::Edge(EdgeChange { added: true, edge, tick: 1 })));
+        let budget = Arc::new(Budget::new(1 << 20));
+        let stop = Stop::new(Arc::clone(&budget));
+        let (parts, taken) = crossbeam_channel::unbounded();
+        let (acknowledgements, acknowledged) = crossbeam_channel::unbounded();
+        parts.send(Part { events, ..Part::new(1) })?;
+        drop(parts);
+        let driver = Driver {
+            name: "neo4j".to_owned(),
+            sink: "neo4j",
+            writer: begin(&mut sink, &run)?,
+            worker: None,
+            senders: 1,
+            run: run.clone(),
+            parts: taken,
+            acknowledgements,
+            wakers: crossbeam_channel::never(),
+            budget,
+            stop: stop.clone(),
+        };
+        let report = driver.start()?.join().map_err(|_| "the driver died")?;
+        assert!(!stop.is_set() && acknowledged.recv()?.tick == 1);
+        assert_eq!((report.tally, report.undelivered[Kind::Release]), (tally(20, 0, 0), 2));
+        sink.complete(&run, &ends(&run))?;
+        assert_eq!(store.edges()?, ["3 IS Rock", "4 BY 1", "X CREDITED_ON 1/other", "Y CREDITED_ON 21/other"]);
+        // what points at the record that was refused finds a stub
+        assert!(store.nodes()?.contains(&"Release 21 stub".to_owned()));
+        Ok(())
+    })
+}
+
+/// Plans that look at all edges of one end for each row would take minutes here.
+#[test]
+fn a_node_with_many_edges_slows_nothing_down() -> Outcome {
+    const RELEASES: u64 = 20_000;
+    in_graph(|store| {
+        let state = Uuid::new_v4();
+        let mut sink = store.open()?;
+        let edges =
+            |from: u64| -> Vec<Edge> { (from..from + 5_000).flat_map(|id| [credited("P", None, id), is(id, "G"), by(id, 1)]).collect() };
+        let first = run(state, epoch(1), Need::Everything);
+        let mut writer = begin(&mut sink, &first)?;
+        for (number, from) in (1..).zip((1..RELEASES).step_by(5_000)) {
+            writer.write(&batch(number, vec![], &edges(from), &[]), 0)?;
+        }
+        let begun = Instant::now();
+        let second = run(state, epoch(2), Need::Changes);
+        let mut writer = begin(&mut sink, &second)?;
+        writer.write(&batch(1, vec![], &[], &edges(1)), 0)?;
+        writer.write(&batch(2, vec![], &edges(1), &[]), 0)?;
+        let mut writer = begin(&mut sink, &second)?;
+        writer.write(&batch(1, vec![], &edges(1), &[]), 0)?;
+        let ids: Vec<u64> = (1..=5_000).collect();
+        assert_eq!(sink.edges(Family::Release, &ids)?.len(), 15_000);
+        assert_eq!(sink.nodes(Kind::Release, &ids)?.len(), 5_000);
+        assert_eq!(sink.size()?, GraphSize { nodes: RELEASES + 3, relationships: 3 * RELEASES });
+        drop(writer);
+        sink.complete(&second, &ends(&second))?;
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
         Ok(())
     })
 }
