@@ -128,8 +128,12 @@ fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
 
 /// The settings with one store each, so that one that fails does not hide the others.
 fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
-    let named =
-        [("postgres", settings.postgres.is_some()), ("sqlite", settings.sqlite_file().is_some()), ("feed", settings.feed.is_some())];
+    let named = [
+        ("postgres", settings.postgres.is_some()),
+        ("sqlite", settings.sqlite_file().is_some()),
+        ("neo4j", settings.neo4j.is_some()),
+        ("feed", settings.feed.is_some()),
+    ];
     named
         .into_iter()
         .filter(|(_, named)| *named)
@@ -137,6 +141,7 @@ fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
             let mut only = settings.clone();
             only.postgres = only.postgres.filter(|_| what == "postgres");
             only.sqlite = settings.sqlite_file().filter(|_| what == "sqlite");
+            only.neo4j = only.neo4j.filter(|_| what == "neo4j");
             only.feed = only.feed.filter(|_| what == "feed");
             (what, only)
         })

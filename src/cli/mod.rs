@@ -48,7 +48,7 @@ First steps:
   discodiff refresh --dumps 2025-12 --state state
       bring state/discodiff.sqlite to that month";
 
-/// Keeps PostgreSQL, SQLite and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
+/// Keeps PostgreSQL, SQLite, Neo4j and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
 #[derive(Debug, Parser)]
 #[command(name = "discodiff", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {

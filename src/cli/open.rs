@@ -6,6 +6,7 @@ use super::exit::Exit;
 use crate::refresh::{Allowed, Request};
 use crate::settings::Settings;
 use crate::sinks::feed::Feed;
+use crate::sinks::neo4j::Neo4j;
 use crate::sinks::postgres::Postgres;
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Sink};
@@ -25,6 +26,10 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
     }
     if let Some(path) = settings.sqlite_file() {
         sinks.push(Box::new(Sqlite::open(&path, access)?));
+    }
+    if let Some(url) = &settings.neo4j {
+        let password = settings.neo4j_password()?;
+        sinks.push(Box::new(Neo4j::open(url.reveal(), password.as_ref().map(|password| password.reveal()), access)?));
     }
     if let Some(path) = &settings.feed {
         sinks.push(Box::new(Feed::open(path)?));

@@ -16,6 +16,9 @@ Examples:
   discodiff refresh --dumps 2025-12 --state state -w 4 --feed changes.jsonl \\
       --postgres postgresql://discogs@db:5432/discogs --postgres-password-file /run/secrets/discogs
       bring PostgreSQL to it with four workers, and add each change to a file
+  discodiff refresh --dumps 2025-12 --state state \\
+      --neo4j bolt://neo4j@db:7687 --neo4j-password-file /run/secrets/neo4j
+      bring the graph of all records in Neo4j to it
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 

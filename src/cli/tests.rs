@@ -32,7 +32,7 @@ fn every_setting_is_a_flag_of_refresh() {
 #[test]
 fn flags_alone_are_enough() {
     let line = "discodiff refresh --dumps d --state s -w 4 --feed f --allow-deletes --json --memory 1GiB --delete-limit-percent 3 \
-                --postgres postgresql://u@h/db --null=false";
+                --postgres postgresql://u@h/db --neo4j bolt://u@h --null=false";
     let Command::Refresh(args) = Cli::try_parse_from(line.split_whitespace()).expect("parsed").command else { panic!("refresh") };
     let groups: [&dyn Group; 5] = [&args.dumps, &args.state, &args.sinks, &args.run, &args.output];
     let settings = resolve(&Flags::of(&groups), [], None).expect("settings");

@@ -65,7 +65,7 @@ pub struct StateFlags {
     pub config: Option<PathBuf>,
 }
 
-/// The document stores.
+/// The stores.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StoreFlags {
     /// SQLite file [default: discodiff.sqlite in the state's folder, where no sink at all is named]
@@ -77,12 +77,18 @@ pub struct StoreFlags {
     /// File that holds PostgreSQL's password, so that it need not be in the URL
     #[arg(long, value_name = "FILE", help_heading = "Sinks")]
     pub postgres_password_file: Option<PathBuf>,
+    /// Neo4j, as bolt://user@host:7687 or neo4j://user@host:7687/database; bolt+s and neo4j+s encrypt
+    #[arg(long, value_name = "URL", help_heading = "Sinks")]
+    pub neo4j: Option<String>,
+    /// File that holds Neo4j's password, so that it need not be in the URL
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub neo4j_password_file: Option<PathBuf>,
 }
 
 /// All sinks.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SinkFlags {
-    /// The document stores.
+    /// The stores.
     #[command(flatten)]
     pub stores: StoreFlags,
     /// Change feed: a JSON Lines file that each change is added to
@@ -145,6 +151,8 @@ impl Group for StoreFlags {
         flags.give(Key::Sqlite, self.sqlite.as_ref());
         flags.give(Key::Postgres, self.postgres.as_ref());
         flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
+        flags.give(Key::Neo4j, self.neo4j.as_ref());
+        flags.give(Key::Neo4jPasswordFile, self.neo4j_password_file.as_ref());
     }
 }
 

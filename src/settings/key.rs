@@ -15,6 +15,10 @@ pub enum Key {
     Postgres,
     /// File that holds PostgreSQL's password.
     PostgresPasswordFile,
+    /// The Neo4j URL.
+    Neo4j,
+    /// File that holds Neo4j's password.
+    Neo4jPasswordFile,
     /// The change feed's file.
     Feed,
     /// Whether to do without any sink.
@@ -39,12 +43,14 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 15] = [
+    pub const ALL: [Key; 17] = [
         Key::Dumps,
         Key::State,
         Key::Sqlite,
         Key::Postgres,
         Key::PostgresPasswordFile,
+        Key::Neo4j,
+        Key::Neo4jPasswordFile,
         Key::Feed,
         Key::Null,
         Key::Workers,
@@ -65,6 +71,8 @@ impl Key {
             Key::Sqlite => "sqlite",
             Key::Postgres => "postgres",
             Key::PostgresPasswordFile => "postgres_password_file",
+            Key::Neo4j => "neo4j",
+            Key::Neo4jPasswordFile => "neo4j_password_file",
             Key::Feed => "feed",
             Key::Null => "null",
             Key::Workers => "workers",
@@ -147,6 +155,7 @@ mod tests {
         assert_eq!(meant("wrokers"), Some(Key::Workers));
         assert_eq!(meant("allow-delete"), Some(Key::AllowDeletes));
         assert_eq!(meant("POSTGRESS"), Some(Key::Postgres));
-        assert_eq!(meant("neo4j"), None);
+        assert_eq!(meant("neo4jj"), Some(Key::Neo4j));
+        assert_eq!(meant("kafka"), None);
     }
 }

@@ -3,9 +3,10 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_postgres::config::{Config, Host};
+use url::Url;
 
 use super::flags::Flags;
 use super::key::{CONFIG_VARIABLE, PREFIX};
@@ -55,11 +56,19 @@ pub fn load(flags: &Flags) -> Result<Settings, Mistakes> {
 impl Settings {
     /// PostgreSQL's password, where a file holds it: the step that reads the file.
     pub fn postgres_password(&self) -> Result<Option<Secret>, Mistakes> {
-        let Some(path) = &self.postgres_password_file else { return Ok(None) };
+        self.password(super::Key::PostgresPasswordFile, self.postgres_password_file.as_deref())
+    }
+
+    /// Neo4j's password, where a file holds it: the step that reads the file.
+    pub fn neo4j_password(&self) -> Result<Option<Secret>, Mistakes> {
+        self.password(super::Key::Neo4jPasswordFile, self.neo4j_password_file.as_deref())
+    }
+
+    fn password(&self, key: super::Key, path: Option<&Path>) -> Result<Option<Secret>, Mistakes> {
+        let Some(path) = path else { return Ok(None) };
         match fs::read_to_string(path) {
             Ok(password) => Ok(Some(Secret::new(without_line_end(&password)))),
             Err(error) => {
-                let key = super::Key::PostgresPasswordFile;
                 let mut mistakes = Mistakes::default();
                 mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
                 Err(mistakes)
@@ -92,6 +101,15 @@ pub(super) fn masked(url: &Secret) -> String {
     format!("postgresql://{user}{hosts}/{}", config.get_dbname().unwrap_or_default())
 }
 
+/// A URL without its password.
+pub(super) fn masked_url(url: &Secret) -> String {
+    let Ok(mut parsed) = url.reveal().parse::<Url>() else { return url.to_string() };
+    if parsed.password().is_some() && parsed.set_password(Some("***")).is_err() {
+        return url.to_string();
+    }
+    parsed.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +130,7 @@ mod tests {
         ] {
             assert_eq!(masked(&Secret::new(url)), "postgresql://u:***@h:5433/db");
         }
+        assert_eq!(masked_url(&Secret::new("bolt://u:hunter2@h:7687/db")), "bolt://u:***@h:7687/db");
+        assert_eq!(masked_url(&Secret::new("bolt://u@h")), "bolt://u@h");
     }
 }

@@ -45,6 +45,10 @@ pub struct Settings {
     pub postgres: Option<Secret>,
     /// The file that holds PostgreSQL's password.
     pub postgres_password_file: Option<PathBuf>,
+    /// Neo4j's URL; see [`Settings::neo4j_password`].
+    pub neo4j: Option<Secret>,
+    /// The file that holds Neo4j's password.
+    pub neo4j_password_file: Option<PathBuf>,
     /// The change feed's file.
     pub feed: Option<PathBuf>,
     /// No sink at all; never together with one.
@@ -86,7 +90,7 @@ impl Settings {
 
     /// Whether a sink was named.
     pub fn names_a_sink(&self) -> bool {
-        self.sqlite.is_some() || self.postgres.is_some() || self.feed.is_some()
+        self.sqlite.is_some() || self.postgres.is_some() || self.neo4j.is_some() || self.feed.is_some()
     }
 
     /// The SQLite file: the one that was named, or the state folder's own where neither a sink nor `null` was.
@@ -103,6 +107,8 @@ impl Settings {
             Key::Sqlite => path(&self.sqlite),
             Key::Postgres => self.postgres.as_ref().map(load::masked),
             Key::PostgresPasswordFile => path(&self.postgres_password_file),
+            Key::Neo4j => self.neo4j.as_ref().map(load::masked_url),
+            Key::Neo4jPasswordFile => path(&self.neo4j_password_file),
             Key::Feed => path(&self.feed),
             Key::Null => Some(self.null.to_string()),
             Key::Workers => Some(self.workers.to_string()),

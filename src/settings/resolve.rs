@@ -97,6 +97,8 @@ impl Resolver {
             sqlite: self.take(Key::Sqlite, value::path),
             postgres: self.take(Key::Postgres, value::postgres),
             postgres_password_file: self.take(Key::PostgresPasswordFile, value::path),
+            neo4j: self.take(Key::Neo4j, value::neo4j),
+            neo4j_password_file: self.take(Key::Neo4jPasswordFile, value::path),
             feed: self.take(Key::Feed, value::path),
             null: self.take(Key::Null, value::boolean).unwrap_or(false),
             workers: self.take(Key::Workers, value::workers).unwrap_or(1),
@@ -110,7 +112,10 @@ impl Resolver {
             origins: BTreeMap::new(),
         };
         self.settle_null(&mut settings);
-        self.check_password(&settings);
+        let postgres = |url: &str| url.parse::<tokio_postgres::Config>().is_ok_and(|url| url.get_password().is_some());
+        self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);
+        let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
+        self.check_password(Key::Neo4j, Key::Neo4jPasswordFile, &settings.neo4j, &settings.neo4j_password_file, neo4j);
         for key in needed.iter().filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
             self.mistakes.add_missing(*key);
         }
@@ -124,7 +129,7 @@ impl Resolver {
             return;
         }
         let null = self.origins.get(&Key::Null).cloned().unwrap_or_default();
-        for key in [Key::Sqlite, Key::Postgres, Key::Feed] {
+        for key in [Key::Sqlite, Key::Postgres, Key::Neo4j, Key::Feed] {
             match self.origins.get(&key).map(|sink| sink.cmp(&null)) {
                 Some(std::cmp::Ordering::Greater) => settings.null = false,
                 Some(std::cmp::Ordering::Equal) => {
@@ -135,25 +140,24 @@ impl Resolver {
             }
         }
         if settings.null {
-            (settings.sqlite, settings.postgres, settings.postgres_password_file, settings.feed) = (None, None, None, None);
+            (settings.sqlite, settings.postgres, settings.neo4j, settings.feed) = (None, None, None, None);
+            (settings.postgres_password_file, settings.neo4j_password_file) = (None, None);
         }
     }
 
-    fn check_password(&mut self, settings: &Settings) {
-        let Some(origin) = self.origins.get(&Key::PostgresPasswordFile).filter(|_| settings.postgres_password_file.is_some()) else {
-            return;
-        };
-        let url = settings.postgres.as_ref().map(Secret::reveal).and_then(|url| url.parse::<tokio_postgres::Config>().ok());
+    /// A file with the password of a server is of use where the server is named, without a password.
+    fn check_password(&mut self, key: Key, of: Key, url: &Option<Secret>, file: &Option<PathBuf>, has_password: impl Fn(&str) -> bool) {
+        let Some(origin) = self.origins.get(&of).filter(|_| file.is_some()) else { return };
         let words = match url {
-            None if self.layers.iter().any(|(key, _, _)| *key == Key::Postgres) => return,
-            None => format!("is of no use without {}", origin.place(Key::Postgres)),
-            Some(url) if url.get_password().is_some() => {
-                let postgres = self.origins.get(&Key::Postgres).unwrap_or(origin).place(Key::Postgres);
-                format!("there is a password in {postgres} too; leave one of them out")
+            None if self.layers.iter().any(|(given, _, _)| *given == key) => return,
+            None => format!("is of no use without {}", origin.place(key)),
+            Some(url) if has_password(url.reveal()) => {
+                let server = self.origins.get(&key).unwrap_or(origin).place(key);
+                format!("there is a password in {server} too; leave one of them out")
             }
             Some(_) => return,
         };
-        self.mistakes.add(origin.place(Key::PostgresPasswordFile), words);
+        self.mistakes.add(origin.place(of), words);
     }
 }
 

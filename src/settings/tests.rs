@@ -50,7 +50,7 @@ fn a_flag_can_take_back_what_the_file_allows() {
 #[test]
 fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right() {
     let text = "wrokers = 4\nmemory = 5\njson = \"yes\"\n[postgres]\nhost = 1\n";
-    let variables = environment(&[("DISCODIFF_MEMROY", "1GiB"), ("DISCODIFF_LOG_FORMAT", "xml"), ("DISCODIFF_NEO4J", "x")]);
+    let variables = environment(&[("DISCODIFF_MEMROY", "1GiB"), ("DISCODIFF_LOG_FORMAT", "xml"), ("DISCODIFF_KAFKA", "x")]);
     let said = mistakes(resolve(&flags(&[(Key::Workers, "0")]).needing(&[Key::State]), variables, file(text)));
     for expected in [
         "9 mistakes in the settings:\n  - ",
@@ -60,7 +60,7 @@ fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right()
         "- /etc/discodiff.toml: postgres: a value of type table is wrong; right is a URL",
         "- DISCODIFF_MEMROY: no such setting; did you mean DISCODIFF_MEMORY?",
         "- DISCODIFF_LOG_FORMAT: \"xml\" is wrong; right is \"text\" or \"json\"",
-        "- DISCODIFF_NEO4J: no such setting\n",
+        "- DISCODIFF_KAFKA: no such setting\n",
         "- --workers: \"0\" is wrong; right is a whole number from 1 to 64",
         "- --state: is needed: the folder where discodiff keeps",
     ] {
@@ -107,10 +107,11 @@ fn what_is_needed_may_come_from_anywhere() {
 #[test]
 fn no_password_is_ever_shown() {
     let url = "postgresql://me:hunter2@db:5432/discogs";
-    let settings = resolve(&flags(&[(Key::Postgres, url)]), [], None).expect("settings");
-    let shown = format!("{settings}\n{settings:?}\n{:?}\n{}", settings.postgres, Secret::new("hunter2"));
+    let settings = resolve(&flags(&[(Key::Postgres, url), (Key::Neo4j, "bolt://me:hunter2@db:7687")]), [], None).expect("settings");
+    let shown = format!("{settings}\n{settings:?}\n{:?}\n{:?}\n{}", settings.postgres, settings.neo4j, Secret::new("hunter2"));
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("postgres = postgresql://me:***@db:5432/discogs  (--postgres)"), "{shown}");
+    assert!(shown.contains("neo4j = bolt://me:***@db:7687  (--neo4j)"), "{shown}");
     assert_eq!(settings.postgres_password(), Ok(None));
     let config: tokio_postgres::Config = settings.postgres.as_ref().expect("a URL").reveal().parse().expect("a configuration");
     assert_eq!(config.get_password(), Some("hunter2".as_bytes()));
@@ -121,14 +122,20 @@ fn the_password_is_read_from_its_file_without_the_line_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");
     std::fs::write(&path, "hunter2\n").expect("written");
-    let given = |path: &Path| flags(&[(Key::Postgres, "postgresql://me@db/discogs"), (Key::PostgresPasswordFile, &path.to_string_lossy())]);
+    let given = |path: &Path| {
+        let path = &*path.to_string_lossy();
+        let postgres = [(Key::Postgres, "postgresql://me@db/discogs"), (Key::PostgresPasswordFile, path)];
+        flags(&[postgres, [(Key::Neo4j, "bolt://me@db"), (Key::Neo4jPasswordFile, path)]].concat())
+    };
     let settings = resolve(&given(&path), [], None).expect("settings");
     let password = settings.postgres_password().expect("read").expect("a password");
     assert_eq!(password.reveal().as_bytes(), "hunter2".as_bytes());
+    assert_eq!(settings.neo4j_password().expect("read").expect("a password").reveal(), "hunter2");
     assert!(!format!("{settings:?} {password:?}").contains("hunter2"));
 
     let settings = resolve(&given(&folder.path().join("none")), [], None).expect("resolving reads no file");
     assert!(settings.postgres_password().expect_err("not there").to_string().contains("--postgres-password-file"));
+    assert!(settings.neo4j_password().expect_err("not there").to_string().contains("--neo4j-password-file"));
 }
 
 #[test]
@@ -137,6 +144,10 @@ fn two_passwords_or_one_without_a_server_are_refused() {
     let said = mistakes(resolve(&flags(&both), [], None));
     assert!(said.contains("password in --postgres too") && !said.contains("hunter2"), "{said}");
     assert!(mistakes(resolve(&flags(&both[1..]), [], None)).contains("of no use without --postgres"));
+    let both = [(Key::Neo4j, "bolt://me:hunter2@db"), (Key::Neo4jPasswordFile, "p")];
+    let said = mistakes(resolve(&flags(&both), [], None));
+    assert!(said.contains("password in --neo4j too") && !said.contains("hunter2"), "{said}");
+    assert!(mistakes(resolve(&flags(&both[1..]), [], None)).contains("of no use without --neo4j"));
 }
 
 #[test]

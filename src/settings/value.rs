@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use toml::Value;
+use url::Url;
 
 use super::Secret;
 
@@ -41,6 +42,7 @@ const MEMORY: &str = "a size of at least 64MiB, such as \"256MiB\" or \"1GiB\"";
 const FORMAT: &str = "\"text\" or \"json\"";
 const FILTER: &str = "a filter such as \"info\" or \"warn,discodiff=debug\"";
 const POSTGRES: &str = "a URL such as postgresql://user@host:5432/database";
+const NEO4J: &str = "a URL such as bolt://user@host:7687, neo4j://user@host:7687/database or bolt+s://user@host:7687";
 
 fn wrong<T>(given: impl Display, right: &str) -> Result<T, String> {
     Err(format!("{given} is wrong; right is {right}"))
@@ -143,6 +145,25 @@ pub(super) fn postgres(raw: &Raw) -> Result<Secret, String> {
     }
 }
 
+/// A URL, which is not repeated: it may hold the password.
+pub(super) fn neo4j(raw: &Raw) -> Result<Secret, String> {
+    let given = raw.text(NEO4J)?;
+    let Ok(url) = given.parse::<Url>() else {
+        return wrong("a value that is no URL (special characters in a password are written as %40 and so on)", NEO4J);
+    };
+    if !matches!(url.scheme(), "bolt" | "bolt+s" | "bolt+ssc" | "neo4j" | "neo4j+s" | "neo4j+ssc") {
+        return wrong("a URL of another scheme", NEO4J);
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return wrong("a value without a host", NEO4J);
+    }
+    // of a password with an unescaped / ? or #, the rest comes to stand there
+    if url.query().is_some() || url.fragment().is_some() || url.path().trim_start_matches('/').contains(['/', '@', ':']) {
+        return wrong("a value with more than the name of a database after the host", NEO4J);
+    }
+    Ok(Secret::new(given))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +212,13 @@ mod tests {
         }
         assert!(postgres(&text("postgresql://u:p@h/db")).is_ok());
         assert!(postgres(&text("host=/run/postgresql user=u dbname=db")).is_ok());
+        for given in
+            ["bolt://u:hunter2@h:port", "hunter2", "bolt://u:1/hunter2@h", "bolt://u:1?hunter2@h", "http://u:hunter2@h", "bolt:hunter2"]
+        {
+            let words = neo4j(&text(given)).expect_err(given);
+            assert!(!words.contains("hunter2"), "{words}");
+        }
+        assert!(neo4j(&text("bolt://u:p%2F@h:7688/db")).is_ok());
+        assert!(neo4j(&text("neo4j+s://h")).is_ok());
     }
 }

@@ -13,6 +13,7 @@ pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
+pub mod neo4j;
 pub mod postgres;
 pub mod sqlite;
 mod tables;

@@ -1,0 +1,148 @@
+//! The graph of all records in a Neo4j database, with labels and types as Discogsography's readers expect them.
+//!
+//! One connection is the sink's, for all but the batches; the writer has one of its own. No lock keeps a second run out (Community has
+//! nothing that would hold one): the run number, which every transaction checks, keeps the older of two from writing.
+//!
+//! A record that is not there, and that an edge points at, has a *stub*: a node with an `id` and `stub: true`. Stubs, genres, styles and
+//! persons that no relationship touches go when the run completes.
+
+mod binding;
+mod connect;
+mod edges;
+mod error;
+mod nodes;
+mod rows;
+mod schema;
+mod sweep;
+mod values;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Access, Class, Graph, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
+use crate::model::PerKind;
+use connect::{Address, BATCH, Connection, at_start};
+use nodes::Known;
+use sweep::Candidates;
+
+/// How often each of a run's last steps is tried where the connection is lost.
+const COMPLETIONS: u32 = 5;
+
+/// A Neo4j database.
+pub struct Neo4j {
+    connection: Connection,
+    access: Access,
+    /// The run number, once begun.
+    run: Option<i64>,
+    /// What the writer leaves for the end.
+    candidates: Arc<Mutex<Candidates>>,
+    /// Calls of `mend` in this run.
+    mended: i64,
+}
+
+impl Neo4j {
+    /// Connects. A password given here goes before one in the URL.
+    ///
+    /// Not to be called, nor any method, on a thread that already runs async code.
+    pub fn open(url: &str, password: Option<&str>, access: Access) -> Result<Neo4j, SinkError> {
+        let address = Address::parse(url, password)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("neo4j")
+            .enable_all()
+            .build()
+            .map_err(|e| SinkError::new(Class::Stop, "threads for Neo4j could not be started", e))?;
+        let mut connection = Connection::new(address, Arc::new(runtime));
+        connection.open().map_err(at_start)?;
+        Ok(Neo4j { connection, access, run: None, candidates: Arc::default(), mended: 0 })
+    }
+
+    fn begun(&self) -> Result<i64, SinkError> {
+        self.run.ok_or_else(|| SinkError::stop(format!("{} was not begun", self.connection.place())))
+    }
+
+    /// Does one of the last steps of a run, more than once where the connection is lost.
+    fn patiently<T>(&mut self, mut act: impl FnMut(&mut Connection) -> Result<T, SinkError>) -> Result<T, SinkError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match act(&mut self.connection) {
+                Err(error) if error.class == Class::Retry && attempt < COMPLETIONS => {
+                    tracing::warn!("{error}; trying again");
+                    std::thread::sleep(Duration::from_secs(1 << attempt));
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Sink for Neo4j {
+    fn name(&self) -> &'static str {
+        "neo4j"
+    }
+
+    fn standing(&mut self) -> Result<Standing, SinkError> {
+        self.connection.transaction("reading where it stands", Some(BATCH), async |tx| {
+            if let Some(standing) = binding::read_standing(tx).await? {
+                return Ok(standing);
+            }
+            match binding::nodes(tx).await? {
+                0 => Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() }),
+                held => Err(SinkError::stop(format!(
+                    "{} is foreign: it holds {held} nodes that no discodiff wrote; name an empty database",
+                    tx.place
+                ))),
+            }
+        })
+    }
+
+    fn holds(&self) -> Holds {
+        Holds::Graph
+    }
+
+    fn one_writer(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let place = self.connection.place().to_owned();
+        if self.access == Access::Read {
+            return Err(SinkError::stop(format!("{place} was opened for reading only")));
+        }
+        if let Some(theirs) = self.standing()?.state.filter(|state| *state != run.state) {
+            return Err(tables::other_state(&place, theirs, run.state));
+        }
+        schema::make(&mut self.connection)?;
+        let (number, resumed, bare, empty) = self.connection.transaction("beginning a run", Some(BATCH), async |tx| {
+            let (number, resumed) = binding::bind(tx, run).await?;
+            let bare = binding::relationships(tx).await? == 0;
+            Ok((number, resumed, bare, bare && binding::nodes(tx).await? == binding::own(tx).await?))
+        })?;
+        self.run = Some(number);
+        self.mended = 0;
+        self.candidates = Arc::default();
+        let job = writer::Job { run: Arc::new(run.clone()), number, resumed, bare, known: Known::new(empty), tried: None };
+        let candidates = Arc::clone(&self.candidates);
+        Ok(vec![Box::new(writer::Neo4jWriter { connection: self.connection.another(), candidates, job })])
+    }
+
+    fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
+        let number = self.begun()?;
+        let candidates = std::mem::take(&mut *self.candidates.lock().unwrap_or_else(PoisonError::into_inner));
+        let everything = run.kinds.0.iter().flatten().any(|kind| kind.need == Need::Everything);
+        let removed = self.patiently(|connection| match everything || candidates.incomplete {
+            true => sweep::whole(connection, number),
+            false => sweep::candidates(connection, number, &candidates),
+        })?;
+        tracing::debug!("{}: {removed} nodes that nothing points at are gone", self.connection.place());
+        self.patiently(|connection| {
+            connection.transaction("completing the snapshot", Some(BATCH), async |tx| binding::end(tx, run, number, ends).await)
+        })
+    }
+
+    fn graph(&mut self) -> Option<&mut dyn Graph> {
+        Some(self)
+    }
+}
