@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::Kind;
 use crate::refresh::{Foreseen, Notes, Refreshed};
+use crate::sinks::Tally;
 use crate::telemetry::words::{count, duration};
 
 use super::exit::Exit;
@@ -49,9 +50,16 @@ pub fn table(refreshed: &Refreshed) -> String {
     if !report.sinks.is_empty() {
         text.push('\n');
     }
-    for (sink, tally) in &report.sinks {
-        let (inserted, updated, deleted) = (count(tally.inserted), count(tally.updated), count(tally.deleted));
-        let _ = writeln!(text, "{sink}: {inserted} inserted, {updated} updated, {deleted} deleted");
+    for (sink, wrote) in &report.sinks {
+        let Tally { inserted, updated, deleted } = wrote.records;
+        let _ = write!(text, "{sink}: {} inserted, {} updated, {} deleted", count(inserted), count(updated), count(deleted));
+        if let Some(graph) = wrote.graph {
+            let nodes = (count(graph.nodes_created), count(graph.nodes_deleted));
+            let edges = (count(graph.relationships_created), count(graph.relationships_deleted));
+            let _ =
+                write!(text, "; nodes {} created, {} deleted; relationships {} created, {} deleted", nodes.0, nodes.1, edges.0, edges.1);
+        }
+        text.push('\n');
     }
     text
 }

@@ -35,7 +35,7 @@ use graph::SavedLinks;
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
-pub use report::{Notes, Refreshed, Report};
+pub use report::{Notes, Refreshed, Report, Wrote};
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
@@ -172,7 +172,8 @@ fn refresh_opened(
             })
         });
         sink.complete(run, &ends)?;
-        refreshed.report.sinks.insert(sink.name(), report.tally);
+        let graph = sink.graph().map(|graph| graph.written());
+        refreshed.report.sinks.insert(sink.name(), Wrote { records: report.tally, graph });
         for (kind, end) in ends.iter() {
             let brought_up = run.kinds[kind].as_ref().is_some_and(|kind| kind.need == Need::Everything);
             match end {

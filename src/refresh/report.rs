@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::dataflows::{Counts, Twin};
 use crate::model::{DeadLetter, Kind, PerKind};
-use crate::sinks::Tally;
+use crate::sinks::{GraphWritten, Tally};
 
 /// The object that `--json` prints.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -19,8 +19,19 @@ pub struct Report {
     pub resumed_from: Option<u64>,
     /// Counts of the kinds that were read.
     pub kinds: BTreeMap<Kind, Counts>,
-    /// For each sink the number of records for which this run wrote something.
-    pub sinks: BTreeMap<&'static str, Tally>,
+    /// For each sink what this run wrote.
+    pub sinks: BTreeMap<&'static str, Wrote>,
+}
+
+/// What a run wrote into one sink.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Wrote {
+    /// Records for which something was written.
+    #[serde(flatten)]
+    pub records: Tally,
+    /// Of a graph: nodes and relationships, as the server counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphWritten>,
 }
 
 /// What a person should know besides.

@@ -279,8 +279,33 @@ pub struct GraphSize {
     pub relationships: u64,
 }
 
+/// What a run wrote into a graph, as the server counted it, without what is discodiff's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GraphWritten {
+    /// Nodes, stubs among them.
+    pub nodes_created: u64,
+    /// Nodes that nothing points at any more.
+    pub nodes_deleted: u64,
+    /// Relationships.
+    pub relationships_created: u64,
+    /// Relationships.
+    pub relationships_deleted: u64,
+}
+
+impl std::ops::AddAssign for GraphWritten {
+    fn add_assign(&mut self, other: GraphWritten) {
+        self.nodes_created += other.nodes_created;
+        self.nodes_deleted += other.nodes_deleted;
+        self.relationships_created += other.relationships_created;
+        self.relationships_deleted += other.relationships_deleted;
+    }
+}
+
 /// Reading a graph back, and mending its edges.
 pub trait Graph {
+    /// What the run that was completed last wrote.
+    fn written(&self) -> GraphWritten;
+
     /// How much it holds.
     fn size(&mut self) -> Result<GraphSize, SinkError>;
 

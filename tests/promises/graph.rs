@@ -46,10 +46,6 @@ impl Server {
         serde_json::from_str(&rows.stdout).expect("rows")
     }
 
-    pub fn number(&self, cypher: &str) -> u64 {
-        self.query(cypher)[0][0].as_u64().expect("a number")
-    }
-
     /// The graph is what the dumps say, and where a file is named, what that says too.
     #[track_caller]
     pub fn assert_is(&self, dumps: &Path, against: Option<&Path>) {

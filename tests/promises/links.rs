@@ -9,7 +9,8 @@ use discodiff::model::graph::{Edge, Family, Node, Relation};
 use discodiff::model::{Key, Kind, PerKind, Verdict};
 use discodiff::refresh::{Allowed, Request, refresh};
 use discodiff::sinks::{
-    Batch, Epoch, Graph, GraphSize, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredNode, Tally, Writer, Written,
+    Batch, Epoch, Graph, GraphSize, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredNode, Tally,
+    Writer, Written,
 };
 use discodiff::sources::BlockSize;
 use discodiff::telemetry::{Progress, Style};
@@ -240,6 +241,10 @@ impl Sink for Recorder {
 }
 
 impl Graph for Recorder {
+    fn written(&self) -> GraphWritten {
+        GraphWritten::default()
+    }
+
     fn size(&mut self) -> Result<GraphSize, SinkError> {
         let told = self.told();
         Ok(GraphSize { nodes: told.nodes.len() as u64, relationships: told.edges.len() as u64 })

@@ -1,9 +1,10 @@
 //! Connections: settings out of a URL, transactions that never wait for ever, and errors that name the place and never the password.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use neo4rs::summary::ResultSummary;
 use neo4rs::{ConfigBuilder, Graph, Query, Row, Txn};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -11,7 +12,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use super::error::{failed, not_connected};
-use crate::sinks::{Class, SinkError};
+use crate::sinks::{Class, GraphWritten, SinkError};
 
 /// How long a server may take to answer a connection: more than any that is well takes, even for its first query, and short enough to
 /// wait for at a terminal.
@@ -128,20 +129,28 @@ pub(super) struct Connection {
     pub(super) address: Address,
     runtime: Arc<Runtime>,
     graph: Option<Graph>,
+    /// What the server said that committed transactions wrote, on this connection and others made from it.
+    counted: Arc<Mutex<GraphWritten>>,
 }
 
 impl Connection {
     pub(super) fn new(address: Address, runtime: Arc<Runtime>) -> Connection {
-        Connection { address, runtime, graph: None }
+        Connection { address, runtime, graph: None, counted: Arc::default() }
     }
 
     /// Another one to the same place.
     pub(super) fn another(&self) -> Connection {
-        Connection::new(self.address.clone(), Arc::clone(&self.runtime))
+        let counted = Arc::clone(&self.counted);
+        Connection { counted, ..Connection::new(self.address.clone(), Arc::clone(&self.runtime)) }
     }
 
     pub(super) fn place(&self) -> &str {
         &self.address.place
+    }
+
+    /// What was counted since it was last asked.
+    pub(super) fn take_counts(&self) -> GraphWritten {
+        std::mem::take(&mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Connects, if that is not done yet.
@@ -166,9 +175,11 @@ impl Connection {
         let place = &self.address.place;
         let all = async {
             let txn = graph.start_txn().await.map_err(|error| failed(place, doing, error))?;
-            let mut tx = Tx { txn, place, doing };
+            let mut tx = Tx { txn, place, doing, counted: GraphWritten::default() };
             let result = work(&mut tx).await?;
+            let counted = tx.counted;
             tx.txn.commit().await.map_err(|error| failed(place, doing, error))?;
+            *self.counted.lock().unwrap_or_else(PoisonError::into_inner) += counted;
             Ok(result)
         };
         let result = self.runtime.block_on(limited(limit, all)).unwrap_or_else(|| Err(silent(place, limit.unwrap_or_default())));
@@ -189,12 +200,24 @@ pub(super) struct Tx<'c> {
     txn: Txn,
     pub(super) place: &'c str,
     doing: &'c str,
+    counted: GraphWritten,
 }
 
 impl Tx<'_> {
     /// Runs a statement whose answer does not matter.
     pub(super) async fn run(&mut self, query: Query) -> Result<(), SinkError> {
-        self.txn.run(query).await.map_err(|error| failed(self.place, self.doing, error))
+        let summary = self.txn.run(query).await.map_err(|error| failed(self.place, self.doing, error))?;
+        self.count(&summary);
+        Ok(())
+    }
+
+    fn count(&mut self, summary: &ResultSummary) {
+        self.counted += GraphWritten {
+            nodes_created: summary.stats().nodes_created,
+            nodes_deleted: summary.stats().nodes_deleted,
+            relationships_created: summary.stats().relationships_created,
+            relationships_deleted: summary.stats().relationships_deleted,
+        };
     }
 
     /// Calls `each` for every row of the answer.
@@ -204,6 +227,8 @@ impl Tx<'_> {
         while let Some(row) = rows.next(&mut self.txn).await.map_err(fail)? {
             each(Answer { row: &row, place: self.place, doing: self.doing })?;
         }
+        let summary = rows.finish(&mut self.txn).await.map_err(fail)?;
+        self.count(&summary);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Access, Class, Graph, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
+use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
 use crate::model::PerKind;
 use connect::{Address, BATCH, Connection, at_start};
 use nodes::Known;
@@ -39,6 +39,8 @@ pub struct Neo4j {
     candidates: Arc<Mutex<Candidates>>,
     /// Calls of `mend` in this run.
     mended: i64,
+    /// What the last run wrote.
+    written: GraphWritten,
 }
 
 impl Neo4j {
@@ -55,7 +57,7 @@ impl Neo4j {
             .map_err(|e| SinkError::new(Class::Stop, "threads for Neo4j could not be started", e))?;
         let mut connection = Connection::new(address, Arc::new(runtime));
         connection.open().map_err(at_start)?;
-        Ok(Neo4j { connection, access, run: None, candidates: Arc::default(), mended: 0 })
+        Ok(Neo4j { connection, access, run: None, candidates: Arc::default(), mended: 0, written: GraphWritten::default() })
     }
 
     fn begun(&self) -> Result<i64, SinkError> {
@@ -122,6 +124,8 @@ impl Sink for Neo4j {
         })?;
         self.run = Some(number);
         self.mended = 0;
+        // What was written up to here is our own.
+        self.connection.take_counts();
         self.candidates = Arc::default();
         let job = writer::Job { run: Arc::new(run.clone()), number, resumed, bare, known: Known::new(empty), tried: None };
         let candidates = Arc::clone(&self.candidates);
@@ -137,6 +141,7 @@ impl Sink for Neo4j {
             false => sweep::candidates(connection, number, &candidates),
         })?;
         tracing::debug!("{}: {removed} nodes that nothing points at are gone", self.connection.place());
+        self.written = self.connection.take_counts();
         self.patiently(|connection| {
             connection.transaction("completing the snapshot", Some(BATCH), async |tx| binding::end(tx, run, number, ends).await)
         })

@@ -10,9 +10,13 @@ use super::nodes::{Known, identity, title};
 use super::{Neo4j, binding, edges, nodes, values};
 use crate::model::graph::{Edge, Family, Node, Properties, Relation, category};
 use crate::model::{Key, Kind};
-use crate::sinks::{Graph, GraphSize, SinkError, StoredEdge, StoredNode, tables};
+use crate::sinks::{Graph, GraphSize, GraphWritten, SinkError, StoredEdge, StoredNode, tables};
 
 impl Graph for Neo4j {
+    fn written(&self) -> GraphWritten {
+        self.written
+    }
+
     fn size(&mut self) -> Result<GraphSize, SinkError> {
         self.connection.transaction("counting", Some(BATCH), async |tx| {
             let (all, own) = (binding::nodes(tx).await?, binding::own(tx).await?);
