@@ -62,6 +62,14 @@ fn code(error: &Error) -> &str {
     }
 }
 
+/// The client repeats the socket's error in its own words: one of the two is enough.
+fn with_source(class: Class, message: String, error: Error) -> SinkError {
+    match error {
+        Error::IOError { detail } => SinkError::new(class, message, detail),
+        other => SinkError::new(class, message, other),
+    }
+}
+
 /// The error with the database and what was being done.
 pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
     let help = match code(&error) {
@@ -74,7 +82,7 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
         }
         _ => "",
     };
-    SinkError::new(class(&error), format!("{place}: {doing} failed{help}"), error)
+    with_source(class(&error), format!("{place}: {doing} failed{help}"), error)
 }
 
 /// The error of an attempt to connect, encrypted or not, with what to do about it.
@@ -97,7 +105,7 @@ pub(super) fn not_connected(place: &str, encrypted: bool, error: Error) -> SinkE
             _ => "it cannot be connected to",
         },
     };
-    SinkError::new(class, format!("{place}: {help}"), error)
+    with_source(class, format!("{place}: {help}"), error)
 }
 
 #[cfg(test)]
