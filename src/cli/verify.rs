@@ -47,7 +47,7 @@ impl VerifyArgs {
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut sinks = open::sinks(settings, Access::Read)?;
     if sinks.iter().all(|sink| sink.holds() == Holds::Changes) {
-        anyhow::bail!("no document store is named: verify compares --sqlite and --postgres with the state");
+        anyhow::bail!("no store is named: verify compares --sqlite, --postgres and --neo4j with the state");
     }
     let verified = verify(settings.state_dir()?, &mut sinks)?;
     let differences = total(&verified);
