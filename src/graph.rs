@@ -21,6 +21,7 @@ pub struct EdgeIds {
     shared: Rows<(EdgeId, u32)>,
     next_own: Option<EdgeId>,
     next_shared: Option<EdgeId>,
+    read: u64,
 }
 
 impl EdgeIds {
@@ -28,10 +29,15 @@ impl EdgeIds {
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<EdgeIds, StateError> {
         let (links, edges) = manifest.links.as_ref().map_or((&[][..], &[][..]), |links| (&links.links, &links.edges));
         let (own, shared) = (Rows::open(folder, manifest, links)?, Rows::open(folder, manifest, edges)?);
-        let mut ids = EdgeIds { own, shared, next_own: None, next_shared: None };
+        let mut ids = EdgeIds { own, shared, next_own: None, next_shared: None, read: 0 };
         ids.advance_own()?;
         ids.advance_shared()?;
         Ok(ids)
+    }
+
+    /// Rows that were read of the state's files.
+    pub fn read(&self) -> u64 {
+        self.read
     }
 
     /// The anchor of the next edge.
@@ -55,6 +61,7 @@ impl EdgeIds {
     fn advance_own(&mut self) -> Result<(), StateError> {
         self.next_own = None;
         while let Some((key, link)) = self.own.next()? {
+            self.read += 1;
             // Edges that others may assert too are read where they are counted.
             if link.kind().is_some_and(|kind| !kind.is_shared()) {
                 self.next_own = Some(EdgeId::of(key, link));
@@ -66,6 +73,7 @@ impl EdgeIds {
 
     fn advance_shared(&mut self) -> Result<(), StateError> {
         self.next_shared = self.shared.next()?.map(|(edge, _)| edge);
+        self.read += u64::from(self.next_shared.is_some());
         Ok(())
     }
 }
@@ -80,6 +88,8 @@ pub struct Chunk {
     pub expected: Vec<EdgeId>,
     /// The edges that the graph holds; none where the graph was not asked.
     pub stored: Vec<StoredEdge>,
+    /// Rows of the state's files that were read up to here.
+    pub read: u64,
 }
 
 /// Which families are looked at, and where.
@@ -120,10 +130,11 @@ impl Look<'_> {
         if !(self.wanted)(Family::PartOf) {
             return Ok(());
         }
-        let mut chunk = Chunk { kind: None, ids: Vec::new(), expected: Vec::new(), stored: Vec::new() };
+        let mut chunk = Chunk { kind: None, ids: Vec::new(), expected: Vec::new(), stored: Vec::new(), read: 0 };
         while let Some(anchor) = edges.anchor() {
             edges.take(anchor, &mut chunk.expected)?;
         }
+        chunk.read = edges.read();
         chunk.expected.retain(|id| id.family() == Family::PartOf);
         if !self.empty {
             chunk.stored = self.graph.edges(Family::PartOf, &[])?;
@@ -138,7 +149,7 @@ impl Look<'_> {
         ids: &mut Peekable<roaring::treemap::Iter<'_>>,
         edges: &mut EdgeIds,
     ) -> Result<Chunk> {
-        let mut chunk = Chunk { kind: Some(kind), ids: Vec::with_capacity(CHUNK), expected: Vec::new(), stored: Vec::new() };
+        let mut chunk = Chunk { kind: Some(kind), ids: Vec::with_capacity(CHUNK), expected: Vec::new(), stored: Vec::new(), read: 0 };
         while chunk.ids.len() < CHUNK {
             let of_edges = loop {
                 match edges.anchor() {
@@ -155,6 +166,7 @@ impl Look<'_> {
                 edges.take(Anchor::record(key), &mut chunk.expected)?;
             }
         }
+        chunk.read = edges.read();
         chunk.expected.retain(|id| families.contains(&id.family()));
         if !self.empty && !chunk.ids.is_empty() {
             for family in families {

@@ -13,6 +13,7 @@ use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::{Antichain, Stamp};
 
 use crate::sources::Tick;
+use crate::state::{Part, PartWriter, Row, StateError};
 
 type Spine<K, V> = ValSpine<K, V, Tick, isize>;
 type BatchBuilder<K, V> = ValBuilder<K, V, Tick, isize>;
@@ -144,5 +145,16 @@ impl<K: Datum, V: Datum> Cursor<K, V> {
             }
             self.cursor.step_val(&self.storage);
         }
+    }
+
+    /// Writes all that is there from here on into a file of the state, as the rows that `row` makes of it.
+    pub fn save<R: Row>(mut self, mut writer: PartWriter<R>, mut row: impl FnMut(&K, &V, isize) -> Option<R>) -> Result<Part, StateError> {
+        let mut rows = Vec::new();
+        while let Some(key) = self.key() {
+            self.values(|value, records| rows.extend(row(&key, value, records)));
+            rows.drain(..).try_for_each(|row| writer.push(row))?;
+            self.step();
+        }
+        writer.finish()
     }
 }

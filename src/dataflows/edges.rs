@@ -101,19 +101,12 @@ impl Edges {
         workers: usize,
         used: &mut RoaringBitmap,
     ) -> Result<Part, StateError> {
-        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
-        let mut cursor = self.base.cursor_with(&mut self.recent);
-        let mut links = Vec::new();
-        while let Some(anchor) = cursor.key() {
-            links.clear();
-            cursor.values(|link, records| links.push((*link, records)));
-            for &(link, records) in links.iter().filter(|(_, records)| *records > 0) {
-                used.extend(link.codes());
-                writer.push((EdgeId { anchor, link }, u32::try_from(records).unwrap_or(u32::MAX)))?;
-            }
-            cursor.step();
-        }
-        writer.finish()
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+        self.base.cursor_with(&mut self.recent).save(writer, |&anchor, &link, records| {
+            let records = u32::try_from(records).ok().filter(|records| *records > 0)?;
+            used.extend(link.codes());
+            Some((EdgeId { anchor, link }, records))
+        })
     }
 }
 

@@ -92,19 +92,11 @@ impl Links {
         workers: usize,
         used: &mut RoaringBitmap,
     ) -> Result<Part, StateError> {
-        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
-        let mut cursor = self.trace.cursor();
-        let mut links = Vec::new();
-        while let Some(key) = cursor.key() {
-            links.clear();
-            cursor.values(|link, _| links.push(*link));
-            for &link in &links {
-                used.extend(link.codes());
-                writer.push((key, link))?;
-            }
-            cursor.step();
-        }
-        writer.finish()
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+        self.trace.cursor().save(writer, |key, link, _| {
+            used.extend(link.codes());
+            Some((*key, *link))
+        })
     }
 }
 

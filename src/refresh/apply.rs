@@ -181,13 +181,13 @@ fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: imp
                         break;
                     }
                     if shown.1 == 0 {
-                        progress.kind_started(*kind, Some(position.total));
+                        progress.started(*kind, Some(position.total));
                     }
                     progress.advance(*kind, now.0 - shown.0, now.1 - shown.1);
                     (shown.0, shown.1) = now;
                     if position.done.load(Ordering::Relaxed) && !shown.2 {
                         shown.2 = true;
-                        progress.kind_done(*kind);
+                        progress.done(*kind);
                     }
                 }
                 if last {

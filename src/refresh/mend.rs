@@ -4,17 +4,19 @@
 //! there, nothing waits in memory for its other end, and no edge is looked for.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use roaring::RoaringTreemap;
 
+use super::Request;
 use crate::dataflows::Flow;
 use crate::graph::{EdgeIds, Look};
 use crate::model::graph::{Dictionary, Edge};
 use crate::sinks::Graph;
 use crate::sources::StoppedOnRequest;
 use crate::state::Manifest;
+use crate::telemetry::Subject;
 
 /// Edges written together, as many as a batch has rows.
 const BATCH: usize = 5_000;
@@ -29,10 +31,13 @@ pub fn mend(
     dictionary: &Dictionary,
     graph: &mut dyn Graph,
     flow: &Flow,
-    stop: &AtomicBool,
+    request: &Request,
 ) -> Result<()> {
     let Some(links) = manifest.links.as_ref().filter(|_| flow.mended.0.contains(&true)) else { return Ok(()) };
     let empty = graph.size()?.relationships == 0;
+    let rows: u64 = links.links.iter().chain(&links.edges).map(|part| part.rows).sum();
+    request.progress.started(Subject::Edges, Some(rows));
+    let mut read = 0;
     let mut batch = Batch::default();
     let edges = EdgeIds::open(folder, manifest)?;
     let wanted = |family| flow.mends(family);
@@ -40,9 +45,11 @@ pub fn mend(
         edges,
         |graph, kind| Ok(if empty { RoaringTreemap::new() } else { graph.ids(kind)?.0 }),
         |graph, chunk| {
-            if stop.load(Ordering::Relaxed) {
+            if request.stop.load(Ordering::Relaxed) {
                 return Err(StoppedOnRequest.into());
             }
+            request.progress.advance(Subject::Edges, chunk.read - read, chunk.expected.len() as u64);
+            read = chunk.read;
             let wrong = chunk.compare(dictionary);
             for edge in wrong.missing {
                 batch.bytes += edge.bytes();
@@ -63,7 +70,9 @@ pub fn mend(
             Ok(())
         },
     )?;
-    batch.flush(graph, true)
+    batch.flush(graph, true)?;
+    request.progress.done(Subject::Edges);
+    Ok(())
 }
 
 #[derive(Default)]

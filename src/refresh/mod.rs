@@ -160,7 +160,7 @@ fn refresh_opened(
     }
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
         if let Some(graph) = sink.graph() {
-            mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, &request.stop)?;
+            mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
         }
         let ends = PerKind::from_fn(|kind| {
             run.kinds[kind].as_ref().map(|_| KindEnd {

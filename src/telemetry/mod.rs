@@ -6,4 +6,4 @@ mod rate;
 mod screen;
 pub mod words;
 
-pub use progress::{Progress, Style};
+pub use progress::{Progress, Style, Subject};

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::rate::Rate;
 use super::{screen, words};
-use crate::model::{Kind, PerKind};
+use crate::model::Kind;
 
 /// Often enough for a bar to seem alive.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
@@ -43,11 +43,58 @@ impl Style {
     }
 }
 
-/// Counts what has been read of each kind, and shows it. Shared by reference or in an `Arc`; all calls are cheap.
+/// What progress is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The dump of a kind, in bytes of its file and records.
+    Kind(Kind),
+    /// The edges of a graph that is brought up, in rows of the state's files and edges.
+    Edges,
+}
+
+impl Subject {
+    const ALL: [Subject; 5] = [
+        Subject::Kind(Kind::Artist),
+        Subject::Kind(Kind::Label),
+        Subject::Kind(Kind::Master),
+        Subject::Kind(Kind::Release),
+        Subject::Edges,
+    ];
+
+    const fn index(self) -> usize {
+        match self {
+            Subject::Kind(kind) => kind.index(),
+            Subject::Edges => 4,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Subject::Kind(kind) => kind.name(),
+            Subject::Edges => "edges",
+        }
+    }
+
+    /// What is counted.
+    const fn things(self) -> &'static str {
+        match self {
+            Subject::Kind(_) => "records",
+            Subject::Edges => "edges",
+        }
+    }
+}
+
+impl From<Kind> for Subject {
+    fn from(kind: Kind) -> Subject {
+        Subject::Kind(kind)
+    }
+}
+
+/// Counts what has been done of each subject, and shows it. Shared by reference or in an `Arc`; all calls are cheap.
 #[derive(Debug)]
 pub struct Progress {
     style: Style,
-    kinds: Arc<PerKind<Counters>>,
+    subjects: Arc<[Counters; 5]>,
     /// Dropping the sender ends the ticker.
     ticker: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -57,8 +104,8 @@ struct Counters {
     started: OnceLock<Instant>,
     done: AtomicBool,
     total: OnceLock<u64>,
-    bytes: AtomicU64,
-    records: AtomicU64,
+    position: AtomicU64,
+    things: AtomicU64,
 }
 
 impl Progress {
@@ -73,34 +120,40 @@ impl Progress {
     }
 
     fn every(style: Style, every: Duration) -> Progress {
-        let kinds = Arc::new(PerKind::from_fn(|_| Counters::default()));
+        let subjects = Arc::<[Counters; 5]>::default();
         let ticker = (style != Style::Quiet).then(|| {
             let (sender, receiver) = bounded(0);
-            let shared = Arc::clone(&kinds);
+            let shared = Arc::clone(&subjects);
             let ticker = thread::Builder::new().name("progress".into()).spawn(move || Ticker::new(style, shared).run(every, &receiver));
             ticker.ok().map(|thread| (sender, thread))
         });
-        Progress { style, kinds, ticker: ticker.flatten() }
+        Progress { style, subjects, ticker: ticker.flatten() }
     }
 
-    /// A kind's file is opened; `total_bytes` is its size, compressed, where it is known.
-    pub fn kind_started(&self, kind: Kind, total_bytes: Option<u64>) {
-        // Where a kind is announced twice, what was said first stands.
-        if let Some(total) = total_bytes {
-            let _ = self.kinds[kind].total.set(total);
+    /// A subject is begun; `total` is the position at its end (of a kind, the size of its file, compressed), where it is known.
+    pub fn started(&self, subject: impl Into<Subject>, total: Option<u64>) {
+        let counters = self.of(subject);
+        // Where a subject is announced twice, what was said first stands.
+        if let Some(total) = total {
+            let _ = counters.total.set(total);
         }
-        let _ = self.kinds[kind].started.set(Instant::now());
+        let _ = counters.started.set(Instant::now());
     }
 
-    /// So much more was read of a kind. From any thread.
-    pub fn advance(&self, kind: Kind, compressed_bytes: u64, records: u64) {
-        self.kinds[kind].bytes.fetch_add(compressed_bytes, Relaxed);
-        self.kinds[kind].records.fetch_add(records, Relaxed);
+    /// So much further in a subject, with so many things more. From any thread.
+    pub fn advance(&self, subject: impl Into<Subject>, positions: u64, things: u64) {
+        let counters = self.of(subject);
+        counters.position.fetch_add(positions, Relaxed);
+        counters.things.fetch_add(things, Relaxed);
     }
 
-    /// A kind has been read whole.
-    pub fn kind_done(&self, kind: Kind) {
-        self.kinds[kind].done.store(true, Relaxed);
+    /// A subject is done with.
+    pub fn done(&self, subject: impl Into<Subject>) {
+        self.of(subject).done.store(true, Relaxed);
+    }
+
+    fn of(&self, subject: impl Into<Subject>) -> &Counters {
+        &self.subjects[subject.into().index()]
     }
 
     /// Says something once, without tearing the bars.
@@ -123,8 +176,8 @@ impl Drop for Progress {
 
 struct Ticker {
     style: Style,
-    kinds: Arc<PerKind<Counters>>,
-    shown: PerKind<Shown>,
+    subjects: Arc<[Counters; 5]>,
+    shown: [Shown; 5],
 }
 
 #[derive(Default)]
@@ -135,8 +188,8 @@ struct Shown {
 }
 
 impl Ticker {
-    fn new(style: Style, kinds: Arc<PerKind<Counters>>) -> Ticker {
-        Ticker { style, kinds, shown: PerKind::from_fn(|_| Shown::default()) }
+    fn new(style: Style, subjects: Arc<[Counters; 5]>) -> Ticker {
+        Ticker { style, subjects, shown: Default::default() }
     }
 
     fn run(mut self, every: Duration, stop: &Receiver<()>) {
@@ -144,64 +197,67 @@ impl Ticker {
             self.tick(Instant::now());
         }
         self.tick(Instant::now());
-        for (_, shown) in self.shown.iter() {
+        for shown in &self.shown {
             shown.bar.iter().filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
         }
     }
 
     fn tick(&mut self, now: Instant) {
-        for kind in Kind::ALL {
-            let (counters, shown) = (&self.kinds[kind], &mut self.shown[kind]);
+        for (subject, (counters, shown)) in Subject::ALL.into_iter().zip(self.subjects.iter().zip(&mut self.shown)) {
             let Some(begun) = counters.started.get().copied().filter(|_| !shown.ended) else { continue };
-            // Read before the counters, so that a kind that is done is shown with all that it came to.
+            // Read before the counters, so that a subject that is done is shown with all that it came to.
             shown.ended = counters.done.load(Relaxed);
-            let (bytes, records) = (counters.bytes.load(Relaxed), counters.records.load(Relaxed));
+            let (position, things) = (counters.position.load(Relaxed), counters.things.load(Relaxed));
             if shown.rate.is_empty() {
                 shown.rate.sample(begun, [0, 0]);
             }
-            shown.rate.sample(now, [bytes, records]);
+            shown.rate.sample(now, [position, things]);
             let total = counters.total.get().copied();
             let words = if shown.ended {
-                format!("{} records in {}", words::count(records), words::duration(now.duration_since(begun)))
+                format!("{} {} in {}", words::count(things), subject.things(), words::duration(now.duration_since(begun)))
             } else {
-                reading(shown.rate.per_second(), bytes, records, total)
+                under_way(subject, shown.rate.per_second(), position, things, total)
             };
+            let name = subject.name();
             match self.style {
-                Style::Bars => draw(shown, kind, bytes, total, words),
-                _ if shown.ended => info!("{kind} 100 % {words}"),
-                _ => info!("{kind} {}{words}", percent(bytes, total)),
+                Style::Bars => draw(shown, subject, position, total, words),
+                _ if shown.ended => info!("{name} 100 % {words}"),
+                _ => info!("{name} {}{words}", percent(position, total)),
             }
         }
     }
 }
 
-fn draw(shown: &mut Shown, kind: Kind, bytes: u64, total: Option<u64>, words: String) {
+fn draw(shown: &mut Shown, subject: Subject, position: u64, total: Option<u64>, words: String) {
     let bar = shown.bar.get_or_insert_with(|| {
-        let bar = screen::bars().add(ProgressBar::new(total.unwrap_or(0)).with_prefix(kind.name()));
+        let bar = screen::bars().add(ProgressBar::new(total.unwrap_or(0)).with_prefix(subject.name()));
         let template = if total.is_some() { "{prefix:>8} {bar:24} {percent:>3} % {wide_msg}" } else { "{prefix:>8} {spinner} {wide_msg}" };
         bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    bar.set_position(bytes);
+    bar.set_position(position);
     bar.set_message(words);
     if shown.ended {
         // Bytes are those that were read; a trailer may be left unread, and a bar that stops at 99 % looks like a fault.
-        bar.set_position(total.unwrap_or(bytes));
+        bar.set_position(total.unwrap_or(position));
         bar.abandon();
     }
 }
 
-fn percent(bytes: u64, total: Option<u64>) -> String {
+fn percent(position: u64, total: Option<u64>) -> String {
     match total {
-        Some(total) if total > 0 => format!("{} % ", bytes.min(total).saturating_mul(100) / total),
+        Some(total) if total > 0 => format!("{} % ", position.min(total).saturating_mul(100) / total),
         _ => String::new(),
     }
 }
 
-fn reading([byte_rate, record_rate]: [f64; 2], bytes: u64, records: u64, total: Option<u64>) -> String {
-    let mut words = format!("{} records", words::count(records));
-    if byte_rate > 0.0 {
-        words += &format!(" {} {}", words::rate(record_rate), words::byte_rate(byte_rate));
-        let left = total.map(|total| total.saturating_sub(bytes) as f64 / byte_rate);
+fn under_way(subject: Subject, [rate, thing_rate]: [f64; 2], position: u64, things: u64, total: Option<u64>) -> String {
+    let mut words = format!("{} {}", words::count(things), subject.things());
+    if rate > 0.0 {
+        words += &format!(" {}", words::rate(thing_rate));
+        if matches!(subject, Subject::Kind(_)) {
+            words += &format!(" {}", words::byte_rate(rate));
+        }
+        let left = total.map(|total| total.saturating_sub(position) as f64 / rate);
         if let Some(Ok(left)) = left.map(Duration::try_from_secs_f64) {
             words += &format!(" {}", words::time_left(left));
         }
@@ -215,10 +271,15 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long_still() {
-        let words = reading([21_300_000.0, 38_000.0], 1_000_000_000, 1_234_567, Some(4_834_000_000));
+        let masters = Subject::Kind(Kind::Master);
+        let words = under_way(masters, [21_300_000.0, 38_000.0], 1_000_000_000, 1_234_567, Some(4_834_000_000));
         assert_eq!(words, "1,234,567 records 38,000/s 21.3 MB/s about 3 min left");
-        assert_eq!(reading([0.0, 0.0], 0, 0, Some(1)), "0 records");
-        assert_eq!(reading([1e6, 5.0], 9, 7, None), "7 records 5.0/s 1.0 MB/s");
+        assert_eq!(under_way(masters, [0.0, 0.0], 0, 0, Some(1)), "0 records");
+        assert_eq!(under_way(masters, [1e6, 5.0], 9, 7, None), "7 records 5.0/s 1.0 MB/s");
+        assert_eq!(
+            under_way(Subject::Edges, [50.0, 5.0], 0, 7, Some(100)),
+            format!("7 edges 5.0/s {}", words::time_left(Duration::from_secs(2)))
+        );
         assert_eq!([percent(45, Some(100)), percent(200, Some(100)), percent(1, Some(0)), percent(1, None)], ["45 % ", "100 % ", "", ""]);
     }
 
@@ -226,17 +287,17 @@ mod tests {
     fn progress_is_counted_from_many_threads_and_its_own_thread_ends_with_it() {
         for style in [Style::Bars, Style::Lines, Style::Quiet] {
             let progress = Progress::every(style, Duration::from_millis(1));
-            progress.kind_started(Kind::Master, Some(4000));
+            progress.started(Kind::Master, Some(4000));
             thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| (0..1000).for_each(|_| progress.advance(Kind::Master, 1, 2)));
                 }
             });
-            progress.kind_done(Kind::Master);
-            let kinds = Arc::clone(&progress.kinds);
+            progress.done(Kind::Master);
+            let subjects = Arc::clone(&progress.subjects);
             drop(progress);
-            assert_eq!(Arc::strong_count(&kinds), 1, "{style:?}");
-            assert_eq!((kinds[Kind::Master].bytes.load(Relaxed), kinds[Kind::Master].records.load(Relaxed)), (4000, 8000));
+            assert_eq!(Arc::strong_count(&subjects), 1, "{style:?}");
+            assert_eq!((subjects[2].position.load(Relaxed), subjects[2].things.load(Relaxed)), (4000, 8000));
         }
     }
 }

@@ -61,12 +61,8 @@ impl Fingerprints {
 
     /// Writes all rows as this worker's part of the next generation.
     pub fn save(&mut self, folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Part, StateError> {
-        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
-        let mut cursor = self.cursor();
-        while let Some(row) = cursor.next() {
-            writer.push(row)?;
-        }
-        writer.finish()
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+        self.trace.cursor().save(writer, |key, fingerprint, _| Some((*key, *fingerprint)))
     }
 }
 
