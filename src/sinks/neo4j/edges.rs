@@ -11,7 +11,7 @@ use super::connect::Tx;
 use super::nodes::identity;
 use super::values;
 use crate::model::graph::{Edge, Node, Relation, category};
-use crate::sinks::SinkError;
+use crate::sinks::{Class, SinkError};
 
 /// What edges lie between, by label: there are no others.
 pub(super) const SHAPES: [(Relation, &str, &str); 14] = [
@@ -103,6 +103,12 @@ async fn over<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Item = &'e Edge>, act: i
 /// Adds edges that are known not to be there; gives for how many of them both ends were found.
 pub(super) async fn create<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Item = &'e Edge>) -> Result<u64, SinkError> {
     over(tx, edges, new).await
+}
+
+/// The error of edges of which an end was not found: someone else removes nodes meanwhile.
+pub(super) fn end_is_gone(place: &str, wanted: u64, found: u64) -> SinkError {
+    let message = format!("{place}: of {wanted} edges {} have an end that is gone", wanted - found.min(wanted));
+    SinkError { class: Class::Retry, message, source: None }
 }
 
 /// Adds those edges that are not there; gives for how many both ends were found.

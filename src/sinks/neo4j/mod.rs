@@ -37,6 +37,8 @@ pub struct Neo4j {
     run: Option<i64>,
     /// What the writer leaves for the end.
     candidates: Arc<Mutex<Candidates>>,
+    /// What the writer knew to be there, once it has been dropped.
+    known: Arc<Mutex<Known>>,
     /// Calls of `mend` in this run.
     mended: i64,
     /// What the last run wrote.
@@ -57,7 +59,15 @@ impl Neo4j {
             .map_err(|e| SinkError::new(Class::Stop, "threads for Neo4j could not be started", e))?;
         let mut connection = Connection::new(address, Arc::new(runtime));
         connection.open().map_err(at_start)?;
-        Ok(Neo4j { connection, access, run: None, candidates: Arc::default(), mended: 0, written: GraphWritten::default() })
+        Ok(Neo4j {
+            connection,
+            access,
+            run: None,
+            candidates: Arc::default(),
+            known: Arc::default(),
+            mended: 0,
+            written: GraphWritten::default(),
+        })
     }
 
     fn begun(&self) -> Result<i64, SinkError> {
@@ -129,7 +139,9 @@ impl Sink for Neo4j {
         self.candidates = Arc::default();
         let job = writer::Job { run: Arc::new(run.clone()), number, resumed, bare, known: Known::new(empty), tried: None };
         let candidates = Arc::clone(&self.candidates);
-        Ok(vec![Box::new(writer::Neo4jWriter { connection: self.connection.another(), candidates, job })])
+        self.known = Arc::default();
+        let left = Arc::clone(&self.known);
+        Ok(vec![Box::new(writer::Neo4jWriter { connection: self.connection.another(), candidates, left, job })])
     }
 
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {

@@ -1,6 +1,6 @@
 //! Reading back, and mending what was found wrong.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use neo4rs::{BoltMap, BoltType, Query};
 use roaring::RoaringTreemap;
@@ -114,20 +114,31 @@ impl Graph for Neo4j {
         // the name of what was removed to something new
         self.mended += 1;
         let this = self.mended;
-        self.patiently(|connection| {
+        let shared = Arc::clone(&self.known);
+        let mut known = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.patiently(|connection| {
             connection.transaction("mending edges", Some(BATCH), async |tx| {
+                let mut there = Known::default();
                 match binding::watermark(tx).await? {
-                    Some((run, _, mended)) if run == number && mended == this => return Ok(()),
+                    Some((run, _, mended)) if run == number && mended == this => return Ok(there),
                     Some((run, ..)) if run == number => {}
                     _ => return Err(tables::fenced(tx.place)),
                 }
                 let mark = "MATCH (w:DiscodiffWatermark {writer: 0}) SET w.mended = $mended";
                 tx.run(Query::new(mark.to_owned()).param("mended", this)).await?;
                 edges::remove_elements(tx, removed).await?;
-                nodes::ends(tx, added.iter(), &Known::default(), &mut Known::default()).await?;
-                edges::create_missing(tx, added.iter()).await.map(drop)
+                nodes::ends(tx, added.iter(), &known, &mut there).await?;
+                // They are not there: the caller has just looked.
+                let made = edges::create(tx, added.iter()).await?;
+                if made != added.len() as u64 {
+                    *known = Known::default();
+                    return Err(edges::end_is_gone(tx.place, added.len() as u64, made));
+                }
+                Ok(there)
             })
-        })
+        })?;
+        known.add(there);
+        Ok(())
     }
 }
 

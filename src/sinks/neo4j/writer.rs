@@ -13,7 +13,7 @@ use super::{binding, edges, nodes, values};
 use crate::model::graph::{Edge, EdgeChange, Projection};
 use crate::model::{Change, Digest, Key, Kind, PerKind, Verdict};
 use crate::sinks::tables;
-use crate::sinks::{Batch, Class, Need, Run, SinkError, Writer, Written};
+use crate::sinks::{Batch, Need, Run, SinkError, Writer, Written};
 
 /// Nodes with ids of no record that are removed in one transaction: each may have many relationships.
 const JUNK: usize = 1_000;
@@ -22,12 +22,20 @@ const JUNK: usize = 1_000;
 pub(super) struct Neo4jWriter {
     pub(super) connection: Connection,
     pub(super) candidates: Arc<Mutex<Candidates>>,
+    /// Where what it knows to be there goes at its end: edges that are mended spare themselves the same questions.
+    pub(super) left: Arc<Mutex<Known>>,
     pub(super) job: Job,
+}
+
+impl Drop for Neo4jWriter {
+    fn drop(&mut self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.job.known);
+    }
 }
 
 impl Writer for Neo4jWriter {
     fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError> {
-        let Neo4jWriter { connection, candidates, job } = self;
+        let Neo4jWriter { connection, candidates, job, .. } = self;
         let plan = job.plan(batch)?;
         plan.note(&mut candidates.lock().unwrap_or_else(PoisonError::into_inner));
         let number = job.number;
@@ -207,8 +215,7 @@ impl Job {
         if found != wanted {
             // only where someone else removes nodes while this goes on
             self.known = Known::default();
-            let message = format!("{}: of {wanted} edges {} have an end that is gone", tx.place, wanted - found.min(wanted));
-            return Err(SinkError { class: Class::Retry, message, source: None });
+            return Err(edges::end_is_gone(tx.place, wanted, found));
         }
         self.tried = Some((batch.number, written, there));
         Ok(())

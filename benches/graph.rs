@@ -1,0 +1,294 @@
+//! The Neo4j sink against a bare client that sends the same rows in statements already made, by turns, on the server that
+//! `DISCODIFF_TEST_NEO4J` names, whose one database it wipes.
+//!
+//! ```sh
+//! scripts/services.sh start neo4j && export $(scripts/services.sh env neo4j) && cargo bench --bench graph
+//! ```
+//!
+//! The first round warms the server up (its first 40,000 writes run at a quarter of the later rate) and is left out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use discodiff::model::graph::{Edge, EdgeChange, Node, Projection, Properties, Relation, category};
+use discodiff::model::{Change, Digest, Key, Kind, PerKind, Verdict};
+use discodiff::sinks::neo4j::Neo4j;
+use discodiff::sinks::{Access, Batch, Epoch, Graph, KindEnd, KindRun, Need, Run, Sink, Writer};
+use neo4rs::{BoltList, BoltMap, BoltType, ConfigBuilder, Query};
+use tokio::runtime::Runtime;
+use url::Url;
+use uuid::Uuid;
+
+const ROUNDS: u64 = 4;
+const BATCH: u64 = 5_000;
+
+fn key(kind: Kind, id: u64) -> Key {
+    Key::new(kind, id).expect("an id")
+}
+
+/// Releases as they are, without their links, and credits and artists as edges: one node to five edges, as in all of Discogs.
+fn nodes(of: std::ops::Range<u64>) -> Vec<Change> {
+    let release = |id: u64| {
+        let properties = Properties {
+            title: Some(Box::from(format!("The title of release {id}"))),
+            year: Some(1950 + (id % 70) as u32),
+            formats: vec!["Vinyl".into()],
+            catalog_number: Some(Box::from(format!("CAT {id}"))),
+        };
+        let projection = Projection::new(properties, Vec::new());
+        let hash: Digest = projection.digest(id, &mut Vec::new());
+        let graph = Some((hash, Arc::new(projection)));
+        Change { key: key(Kind::Release, id), verdict: Verdict::Insert, tick: 1, document: None, graph }
+    };
+    of.map(release).collect()
+}
+
+fn edges(of: std::ops::Range<u64>, artists: u64) -> Vec<Edge> {
+    let node = |kind, id| Node::Record(key(kind, id));
+    of.flat_map(|id| {
+        let by = Edge {
+            relation: Relation::By,
+            source: node(Kind::Release, id),
+            target: node(Kind::Artist, 1 + id * 7 % artists),
+            property: None,
+        };
+        let person = |n: u64| Node::Person(format!("Person {}", (id * 13 + n * 977) % (artists / 2)).into());
+        let credit = |n: u64| Edge {
+            relation: Relation::CreditedOn,
+            source: person(n),
+            target: node(Kind::Release, id),
+            property: Some(if n % 2 == 0 { "Mastered By".into() } else { "Guitar".into() }),
+        };
+        let genre = Edge {
+            relation: Relation::Is,
+            source: node(Kind::Release, id),
+            target: Node::Genre(format!("Genre {}", id % 15).into()),
+            property: None,
+        };
+        [by, credit(0), credit(1), credit(2), genre]
+    })
+    .collect()
+}
+
+fn run(epoch: u64, state: Uuid, need: Need) -> Run {
+    let release = Some(KindRun { need, file: "releases".to_owned(), sha256: String::new() });
+    let mut kinds = PerKind::<Option<KindRun>>::default();
+    kinds[Kind::Release] = release.clone();
+    kinds[Kind::Artist] = release;
+    Run {
+        state,
+        epoch: Epoch { number: epoch, id: Uuid::from_u128(u128::from(epoch)) },
+        month: "2026-01".to_owned(),
+        kinds,
+        workers: 1,
+        want_fields: false,
+        abandoned: Vec::new(),
+        before: None,
+    }
+}
+
+fn complete(sink: &mut Neo4j, run: &Run) {
+    let end = KindEnd { epoch: run.epoch, current: true, records: 0, deletes_withheld: 0, rejected: 0 };
+    sink.complete(run, &PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|_| end))).expect("completed");
+}
+
+fn begin(sink: &mut Neo4j, run: &Run) -> Box<dyn Writer> {
+    sink.begin(run).expect("begun").remove(0)
+}
+
+fn write(writer: &mut dyn Writer, changes: Vec<Change>, edges: Vec<EdgeChange>) {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    writer.write(&Batch { number, tick: number, changes, edges, ..Batch::default() }, 0).expect("written");
+}
+
+fn artists(of: std::ops::Range<u64>) -> Vec<Change> {
+    nodes(of).into_iter().map(|change| Change { key: key(Kind::Artist, change.key.id()), ..change }).collect()
+}
+
+struct Bare {
+    runtime: Runtime,
+    graph: neo4rs::Graph,
+}
+
+fn text(text: &str) -> BoltType {
+    text.into()
+}
+
+fn list(rows: Vec<BoltType>) -> BoltType {
+    BoltType::List(BoltList { value: rows })
+}
+
+impl Bare {
+    fn new(url: &str) -> Bare {
+        let url = Url::parse(url).expect("a URL");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let address = format!("bolt://{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(7687));
+        let config = ConfigBuilder::default().uri(address).user(url.username()).password(url.password().unwrap_or_default());
+        let graph = {
+            let _inside = runtime.enter();
+            neo4rs::Graph::connect(config.build().expect("settings")).expect("a graph")
+        };
+        Bare { runtime, graph }
+    }
+
+    fn run(&self, statement: &str) {
+        self.runtime.block_on(self.graph.run(Query::new(statement.to_owned()))).expect(statement);
+    }
+
+    fn wipe(&self) {
+        self.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS");
+    }
+
+    /// Statements and their rows, a transaction each, already made.
+    fn send(&self, batches: Vec<Vec<(&'static str, BoltType)>>) {
+        self.runtime.block_on(async {
+            for batch in batches {
+                let mut tx = self.graph.start_txn().await.expect("a transaction");
+                for (statement, rows) in batch {
+                    tx.run(Query::new(statement.to_owned()).param("rows", rows)).await.expect(statement);
+                }
+                tx.commit().await.expect("committed");
+            }
+        });
+    }
+}
+
+const CREATE_RELEASES: &str = "UNWIND $rows AS r CREATE (n:Release) SET n = r";
+const MERGE_PERSONS: &str = "UNWIND $rows AS x MERGE (:Person {name: x})";
+const CREATE_BY: &str = "UNWIND $rows AS r MATCH (s:Release {id: r[0]}) MATCH (t:Artist {id: r[1]}) CREATE (s)-[:BY]->(t)";
+const CREATE_IS: &str = "UNWIND $rows AS r MATCH (s:Release {id: r[0]}) MATCH (t:Genre {name: r[1]}) CREATE (s)-[:IS]->(t)";
+const CREATE_CREDITS: &str = "UNWIND $rows AS r MATCH (s:Person {name: r[0]}) MATCH (t:Release {id: r[1]}) CREATE (s)-[:CREDITED_ON {role: r[2], category: r[3]}]->(t)";
+
+fn rows_of_nodes(changes: &[Change]) -> BoltType {
+    let row = |change: &Change| {
+        let (hash, projection) = change.graph.as_ref().expect("a projection");
+        let Properties { title, year, formats, catalog_number } = &projection.properties;
+        let mut map = BoltMap::with_capacity(6);
+        map.put("id".into(), change.key.id().to_string().into());
+        map.put("hash".into(), hash.to_string().into());
+        map.put("title".into(), text(title.as_deref().unwrap_or_default()));
+        map.put("year".into(), i64::from(year.unwrap_or(0)).into());
+        map.put("formats".into(), list(formats.iter().map(|format| text(format)).collect()));
+        map.put("catalog_number".into(), text(catalog_number.as_deref().unwrap_or_default()));
+        BoltType::Map(map)
+    };
+    list(changes.iter().map(row).collect())
+}
+
+fn statements_of_edges(edges: &[Edge]) -> Vec<(&'static str, BoltType)> {
+    let of = |relation| edges.iter().filter(move |edge| edge.relation == relation);
+    let ends = |edge: &Edge| vec![text(&edge.source.identity()), text(&edge.target.identity())];
+    let plain = |relation| list(of(relation).map(|edge| list(ends(edge))).collect());
+    let credit = |edge: &Edge| {
+        let role = edge.property.as_deref();
+        let mut row = ends(edge);
+        row.extend([text(role.unwrap_or_default()), text(category(role))]);
+        list(row)
+    };
+    let mut names: Vec<_> = of(Relation::CreditedOn).map(|edge| edge.source.identity()).collect();
+    names.sort_unstable();
+    names.dedup();
+    vec![
+        (MERGE_PERSONS, list(names.iter().map(|name| text(name)).collect())),
+        (CREATE_BY, plain(Relation::By)),
+        (CREATE_IS, plain(Relation::Is)),
+        (CREATE_CREDITS, list(of(Relation::CreditedOn).map(credit).collect())),
+    ]
+}
+
+fn rate(rows: u64, work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    rows as f64 / begun.elapsed().as_secs_f64()
+}
+
+fn main() {
+    let Ok(url) = std::env::var("DISCODIFF_TEST_NEO4J") else {
+        println!("skipped: DISCODIFF_TEST_NEO4J is not set");
+        return;
+    };
+    let releases: u64 = std::env::var("RELEASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40_000);
+    let number_of_artists = releases / 2;
+    let bare = Bare::new(&url);
+    let mut found: Vec<(&str, Vec<(f64, f64)>)> =
+        ["nodes, first load", "relationships, first load", "relationships, refresh: new", "relationships, refresh: gone"]
+            .map(|what| (what, Vec::new()))
+            .into();
+    for round in 0..=ROUNDS {
+        let batches = |of: u64| (0..of.div_ceil(BATCH)).map(move |n| 1 + n * BATCH..1 + ((n + 1) * BATCH).min(of));
+        let of_edges = |of: u64| (0..of.div_ceil(BATCH / 5)).map(move |n| 1 + n * BATCH / 5..1 + ((n + 1) * BATCH / 5).min(of));
+        let new = releases / 10;
+        let later = || (0..new.div_ceil(BATCH / 5)).map(|n| 1 + n * BATCH / 5..1 + ((n + 1) * BATCH / 5).min(new));
+        let others = |range: std::ops::Range<u64>| -> Vec<Edge> {
+            let again = edges(range, number_of_artists).into_iter().filter(|edge| edge.relation == Relation::CreditedOn);
+            again.map(|edge| Edge { property: Some(format!("{} [Again]", edge.property.unwrap_or_default()).into()), ..edge }).collect()
+        };
+        let credits = new * 3;
+
+        // Ours.
+        bare.wipe();
+        let mut sink = Neo4j::open(&url, None, Access::Write).expect("opened");
+        let first = run(2 * round + 1, Uuid::new_v4(), Need::Everything);
+        let mut writer = begin(&mut sink, &first);
+        batches(number_of_artists).for_each(|range| write(&mut *writer, artists(range), Vec::new()));
+        let made: Vec<_> = batches(releases).map(nodes).collect();
+        let ours_nodes = rate(releases, || made.into_iter().for_each(|changes| write(&mut *writer, changes, Vec::new())));
+        drop(writer);
+        let made: Vec<_> = of_edges(releases).map(|range| edges(range, number_of_artists)).collect();
+        let ours_edges = rate(5 * releases, || made.iter().for_each(|edges| sink.mend(edges, &[]).expect("mended")));
+        complete(&mut sink, &first);
+        let second = Run { before: Some(first.epoch), ..run(2 * round + 2, first.state, Need::Changes) };
+        let mut writer = begin(&mut sink, &second);
+        let changes = |added: bool| {
+            let change = move |edge| EdgeChange { added, edge, tick: 1 };
+            later().map(|range| others(range).into_iter().map(change).collect()).collect::<Vec<Vec<_>>>()
+        };
+        let (come, go) = (changes(true), changes(false));
+        let ours_new = rate(credits, || come.into_iter().for_each(|edges| write(&mut *writer, Vec::new(), edges)));
+        let ours_gone = rate(credits, || go.into_iter().for_each(|edges| write(&mut *writer, Vec::new(), edges)));
+        drop(writer);
+        complete(&mut sink, &second);
+        drop(sink);
+
+        // Bare, under the same constraints and indexes, which wiping leaves.
+        bare.wipe();
+        let artists: Vec<_> = batches(number_of_artists)
+            .map(|range| vec![("UNWIND $rows AS r CREATE (n:Artist) SET n = r", rows_of_nodes(&artists(range)))])
+            .collect();
+        bare.send(artists);
+        (0..15).for_each(|genre| bare.run(&format!("CREATE (:Genre {{name: 'Genre {genre}'}})")));
+        let made: Vec<_> = batches(releases).map(|range| vec![(CREATE_RELEASES, rows_of_nodes(&nodes(range)))]).collect();
+        let bare_nodes = rate(releases, || bare.send(made));
+        let made: Vec<_> = of_edges(releases).map(|range| statements_of_edges(&edges(range, number_of_artists))).collect();
+        let bare_edges = rate(5 * releases, || bare.send(made));
+        let credits_of = |statement: &'static str| {
+            later().map(|range| vec![(statement, statements_of_edges(&others(range)).remove(3).1)]).collect::<Vec<_>>()
+        };
+        let (come, go) = (
+            credits_of(CREATE_CREDITS),
+            credits_of(
+                "UNWIND $rows AS r MATCH (s:Person {name: r[0]}) MATCH (t:Release {id: r[1]}) WITH s, t, r
+                 MATCH (s)-[e:CREDITED_ON]->(t) WHERE e.role = r[2] DELETE e",
+            ),
+        );
+        let bare_new = rate(credits, || bare.send(come));
+        let bare_gone = rate(credits, || bare.send(go));
+        if round > 0 {
+            let pairs = [(ours_nodes, bare_nodes), (ours_edges, bare_edges), (ours_new, bare_new), (ours_gone, bare_gone)];
+            found.iter_mut().zip(pairs).for_each(|((_, all), pair)| all.push(pair));
+        }
+    }
+    bare.wipe();
+    println!("{releases} releases, medians of {ROUNDS} rounds, rows a second; ratio: the sink's by the bare client's\n");
+    println!("| what | sink | bare client | ratio (lowest to highest) |\n| --- | ---: | ---: | ---: |");
+    for (what, pairs) in found {
+        let median = |mut all: Vec<f64>| {
+            all.sort_by(f64::total_cmp);
+            (all[all.len() / 2], all[0], all[all.len() - 1])
+        };
+        let ratio = median(pairs.iter().map(|(ours, bare)| ours / bare).collect());
+        let (ours, bare) = (median(pairs.iter().map(|pair| pair.0).collect()).0, median(pairs.iter().map(|pair| pair.1).collect()).0);
+        println!("| {what} | {ours:.0} | {bare:.0} | {:.2} ({:.2} to {:.2}) |", ratio.0, ratio.1, ratio.2);
+    }
+}
