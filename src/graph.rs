@@ -132,10 +132,13 @@ impl Look<'_> {
         }
         let mut chunk = Chunk { kind: None, ids: Vec::new(), expected: Vec::new(), stored: Vec::new(), read: 0 };
         while let Some(anchor) = edges.anchor() {
-            edges.take(anchor, &mut chunk.expected)?;
+            match anchor.key() {
+                None => edges.take(anchor, &mut chunk.expected)?,
+                // Of kinds that are not looked at.
+                Some(_) => edges.take(anchor, &mut Vec::new())?,
+            }
         }
         chunk.read = edges.read();
-        chunk.expected.retain(|id| id.family() == Family::PartOf);
         if !self.empty {
             chunk.stored = self.graph.edges(Family::PartOf, &[])?;
         }

@@ -18,7 +18,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
-use crate::model::{Event, Key, PerKind, Verdict};
+use crate::model::{Change, Event, Key, PerKind, Verdict};
 use crate::sinks::Need;
 use crate::sinks::driver::{Acknowledgement, Part};
 use crate::sources::{Budget, Tick};
@@ -74,13 +74,16 @@ pub fn sink<'scope>(
                 let tick = *held.time();
                 let (_, part) = stash.entry(tick).or_insert_with(|| (held, Part::new(tick)));
                 for event in data.drain(..) {
-                    if let Event::Change(change) = &event {
-                        if change.verdict == Verdict::Unchanged && needs[change.key.kind()] != Some(Need::Everything) {
+                    let bytes = match &event {
+                        Event::Change(Change { key, verdict: Verdict::Unchanged, .. }) if needs[key.kind()] != Some(Need::Everything) => {
                             continue;
                         }
-                        part.bytes += change.bytes();
-                        budget.add(change.bytes());
-                    }
+                        Event::Change(change) => change.bytes(),
+                        Event::Edge(change) => change.edge.bytes(),
+                        _ => 0,
+                    };
+                    part.bytes += bytes;
+                    budget.add(bytes);
                     part.events.push(event);
                 }
             });
