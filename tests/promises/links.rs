@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use discodiff::model::graph::{Edge, Family, Node, Properties, Relation};
+use discodiff::model::graph::{Edge, Family, Node, Relation};
 use discodiff::model::{Key, Kind, PerKind, Verdict};
 use discodiff::refresh::{Allowed, Request, refresh};
 use discodiff::sinks::{
