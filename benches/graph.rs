@@ -57,7 +57,7 @@ fn edges(of: std::ops::Range<u64>, artists: u64) -> Vec<Edge> {
             relation: Relation::CreditedOn,
             source: person(n),
             target: node(Kind::Release, id),
-            property: Some(if n % 2 == 0 { "Mastered By".into() } else { "Guitar".into() }),
+            property: Some(if n.is_multiple_of(2) { "Mastered By".into() } else { "Guitar".into() }),
         };
         let genre = Edge {
             relation: Relation::Is,

@@ -117,12 +117,12 @@ pub fn links<'scope>(
     let mut shared = OutputBuilder::from(shared);
 
     builder.build(move |_| {
-        let mut stash: BTreeMap<Tick, (Capability<Tick>, Capability<Tick>, Vec<Event>)> = BTreeMap::new();
+        let mut stash: BTreeMap<Tick, Waiting> = BTreeMap::new();
         move |frontiers| {
             events.for_each(|capability, data| {
                 let (Some(graph), Some(shared)) = (capability.retain_least(0), capability.retain_least(1)) else { return };
                 let tick = *graph.time();
-                stash.entry(tick).or_insert_with(|| (graph, shared, Vec::new())).2.append(data);
+                stash.entry(tick).or_insert_with(|| Waiting { graph, shared, events: Vec::new() }).events.append(data);
             });
             let mut graph = graph.activate();
             let mut shared = shared.activate();
@@ -130,13 +130,20 @@ pub fn links<'scope>(
                 if frontiers[0].less_equal(entry.key()) {
                     break;
                 }
-                let (tick, (graph_capability, shared_capability, events)) = entry.remove_entry();
+                let (tick, waiting) = entry.remove_entry();
                 let mut tick = OneTick { tick, links: &mut links.borrow_mut(), dictionary: &dictionary, flow };
-                tick.process(events, (&mut graph, &graph_capability), (&mut shared, &shared_capability));
+                tick.process(waiting.events, (&mut graph, &waiting.graph), (&mut shared, &waiting.shared));
             }
         }
     });
     (graph_stream, shared_stream)
+}
+
+/// A tick that is not closed yet: its events, and the capabilities to answer them.
+struct Waiting {
+    graph: Capability<Tick>,
+    shared: Capability<Tick>,
+    events: Vec<Event>,
 }
 
 /// What one tick is processed with.

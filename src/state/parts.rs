@@ -350,6 +350,7 @@ impl<R: Row> Rows<R> {
     }
 
     /// The next row.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results goes on after an error; what comes then is not to be read")]
     pub fn next(&mut self) -> Result<Option<R>, StateError> {
         let mine = self.mine;
         let owned = |row: &R| mine.is_none_or(|(worker, workers)| row.worker(workers) == worker);

@@ -36,7 +36,8 @@ impl Coded {
 
     /// What is said.
     pub fn kind(self) -> Option<LinkKind> {
-        LinkKind::ALL.into_iter().find(|kind| *kind as u32 == self.0[0] >> 24)
+        // They count from 1 on.
+        LinkKind::ALL.get(((self.0[0] >> 24) as usize).wrapping_sub(1)).copied()
     }
 
     fn other(self) -> u64 {

@@ -81,8 +81,11 @@ impl Default for Dictionary {
 }
 
 impl Dictionary {
-    /// The code of a text, which gets one where it has none yet.
+    /// The code of a text, which gets one where it has none yet; [`NONE`] for an empty one.
     pub fn code(&self, text: &str) -> Code {
+        if text.is_empty() {
+            return NONE;
+        }
         let hash = hash_of(text.as_bytes());
         let part = part_of(hash);
         let mut held = self.lock(part);
@@ -107,9 +110,11 @@ impl Dictionary {
         let part = part_of(hash);
         let Some(number) = code.checked_sub(1).filter(|number| *number as usize % PARTS == part) else { return false };
         let mut held = self.lock(part);
-        let fresh = held.find(hash, text).is_none();
+        let index = number / PARTS as u32;
+        // They are saved in the order of codes within each part.
+        let fresh = !text.is_empty() && held.find(hash, text).is_none() && held.starts.len() <= index as usize;
         if fresh {
-            held.put(hash, number / PARTS as u32, text);
+            held.put(hash, index, text);
         }
         fresh
     }

@@ -8,8 +8,10 @@ use aho_corasick::AhoCorasick;
 /// The category of credits whose role is absent or not known.
 const OTHER: &str = "other";
 
+type Fragments = Vec<(&'static str, &'static str)>;
+
 /// Fragments and their categories, and what finds them all at once: there are hundreds, and a role is looked at for every credit.
-static FRAGMENTS: LazyLock<Option<(Vec<(&str, &str)>, AhoCorasick)>> = LazyLock::new(|| {
+static FRAGMENTS: LazyLock<Option<(Fragments, AhoCorasick)>> = LazyLock::new(|| {
     let lines = include_str!("roles.tsv").lines().filter(|line| !line.starts_with('#'));
     let fragments: Vec<_> = lines.filter_map(|line| line.split_once('\t')).collect();
     let automaton = AhoCorasick::new(fragments.iter().map(|(fragment, _)| fragment)).ok()?;
