@@ -160,6 +160,15 @@ const CREATE_BY: &str = "UNWIND $rows AS r MATCH (s:Release {id: r[0]}) MATCH (t
 const CREATE_IS: &str = "UNWIND $rows AS r MATCH (s:Release {id: r[0]}) MATCH (t:Genre {name: r[1]}) CREATE (s)-[:IS]->(t)";
 const CREATE_CREDITS: &str = "UNWIND $rows AS r MATCH (s:Person {name: r[0]}) MATCH (t:Release {id: r[1]}) CREATE (s)-[:CREDITED_ON {role: r[2], category: r[3]}]->(t)";
 
+const UPDATE_RELEASES: &str = "UNWIND $rows AS r MERGE (n:Release {id: r.id}) SET n = r";
+const DELETE_CREDITS: &str = "UNWIND $rows AS r MATCH (s:Person {name: r[0]}) USING INDEX SEEK s:Person(name)
+     MATCH (t:Release {id: r[1]}) USING INDEX SEEK t:Release(id) WITH s, t, r MATCH (s)-[e:CREDITED_ON]->(t) WHERE e.role = r[2] DELETE e";
+
+/// Ranges of ids from 1 on.
+fn batches_of(all: u64, size: u64) -> impl Iterator<Item = std::ops::Range<u64>> {
+    (0..all.div_ceil(size)).map(move |n| 1 + n * size..1 + ((n + 1) * size).min(all))
+}
+
 fn rows_of_nodes(changes: &[Change]) -> BoltType {
     let row = |change: &Change| {
         let (hash, projection) = change.graph.as_ref().expect("a projection");
@@ -212,19 +221,23 @@ fn main() {
     let number_of_artists = releases / 2;
     let bare = Bare::new(&url);
     let mut found: Vec<(&str, Vec<(f64, f64)>)> =
-        ["nodes, first load", "relationships, first load", "relationships, refresh: new", "relationships, refresh: gone"]
+        ["nodes, first load", "relationships, first load", "refresh: nodes, relationships gone and new"]
             .map(|what| (what, Vec::new()))
             .into();
     for round in 0..=ROUNDS {
-        let batches = |of: u64| (0..of.div_ceil(BATCH)).map(move |n| 1 + n * BATCH..1 + ((n + 1) * BATCH).min(of));
-        let of_edges = |of: u64| (0..of.div_ceil(BATCH / 5)).map(move |n| 1 + n * BATCH / 5..1 + ((n + 1) * BATCH / 5).min(of));
-        let new = releases / 10;
-        let later = || (0..new.div_ceil(BATCH / 5)).map(|n| 1 + n * BATCH / 5..1 + ((n + 1) * BATCH / 5).min(new));
-        let others = |range: std::ops::Range<u64>| -> Vec<Edge> {
-            let again = edges(range, number_of_artists).into_iter().filter(|edge| edge.relation == Relation::CreditedOn);
-            again.map(|edge| Edge { property: Some(format!("{} [Again]", edge.property.unwrap_or_default()).into()), ..edge }).collect()
+        let batches = |of: u64| batches_of(of, BATCH);
+        let of_edges = |of: u64| batches_of(of, BATCH / 5);
+        // A tenth of the releases get another title, and each of their credits another role.
+        let changed = || batches_of(releases / 10, BATCH / 7);
+        let other_role = |edge: Edge| Edge { property: Some(format!("{} [Again]", edge.property.unwrap_or_default()).into()), ..edge };
+        let credits = |range: std::ops::Range<u64>| -> Vec<Edge> {
+            edges(range, number_of_artists).into_iter().filter(|edge| edge.relation == Relation::CreditedOn).collect()
         };
-        let credits = new * 3;
+        let titled = |range: std::ops::Range<u64>| -> Vec<Change> {
+            let again = nodes(range.start + 1_000_000_000..range.end + 1_000_000_000).into_iter();
+            again.zip(range).map(|(change, id)| Change { key: key(Kind::Release, id), verdict: Verdict::Update, ..change }).collect()
+        };
+        let rows_changed = 7 * (releases / 10);
 
         // Ours.
         bare.wipe();
@@ -240,13 +253,14 @@ fn main() {
         complete(&mut sink, &first);
         let second = Run { before: Some(first.epoch), ..run(2 * round + 2, first.state, Need::Changes) };
         let mut writer = begin(&mut sink, &second);
-        let changes = |added: bool| {
-            let change = move |edge| EdgeChange { added, edge, tick: 1 };
-            later().map(|range| others(range).into_iter().map(change).collect()).collect::<Vec<Vec<_>>>()
-        };
-        let (come, go) = (changes(true), changes(false));
-        let ours_new = rate(credits, || come.into_iter().for_each(|edges| write(&mut *writer, Vec::new(), edges)));
-        let ours_gone = rate(credits, || go.into_iter().for_each(|edges| write(&mut *writer, Vec::new(), edges)));
+        let made: Vec<_> = changed()
+            .map(|range| {
+                let go = credits(range.clone()).into_iter().map(|edge| EdgeChange { added: false, edge, tick: 1 });
+                let come = credits(range.clone()).into_iter().map(|edge| EdgeChange { added: true, edge: other_role(edge), tick: 1 });
+                (titled(range), go.chain(come).collect::<Vec<_>>())
+            })
+            .collect();
+        let ours_refresh = rate(rows_changed, || made.into_iter().for_each(|(changes, edges)| write(&mut *writer, changes, edges)));
         drop(writer);
         complete(&mut sink, &second);
         drop(sink);
@@ -262,20 +276,22 @@ fn main() {
         let bare_nodes = rate(releases, || bare.send(made));
         let made: Vec<_> = of_edges(releases).map(|range| statements_of_edges(&edges(range, number_of_artists))).collect();
         let bare_edges = rate(5 * releases, || bare.send(made));
-        let credits_of = |statement: &'static str| {
-            later().map(|range| vec![(statement, statements_of_edges(&others(range)).remove(3).1)]).collect::<Vec<_>>()
-        };
-        let (come, go) = (
-            credits_of(CREATE_CREDITS),
-            credits_of(
-                "UNWIND $rows AS r MATCH (s:Person {name: r[0]}) MATCH (t:Release {id: r[1]}) WITH s, t, r
-                 MATCH (s)-[e:CREDITED_ON]->(t) WHERE e.role = r[2] DELETE e",
-            ),
-        );
-        let bare_new = rate(credits, || bare.send(come));
-        let bare_gone = rate(credits, || bare.send(go));
+        let made: Vec<_> = changed()
+            .map(|range| {
+                let credits_of = |edges: Vec<Edge>| statements_of_edges(&edges).remove(3).1;
+                let come: Vec<Edge> = credits(range.clone()).into_iter().map(other_role).collect();
+                let persons = statements_of_edges(&come).remove(0).1;
+                vec![
+                    (UPDATE_RELEASES, rows_of_nodes(&titled(range.clone()))),
+                    (DELETE_CREDITS, credits_of(credits(range))),
+                    (MERGE_PERSONS, persons),
+                    (CREATE_CREDITS, credits_of(come)),
+                ]
+            })
+            .collect();
+        let bare_refresh = rate(rows_changed, || bare.send(made));
         if round > 0 {
-            let pairs = [(ours_nodes, bare_nodes), (ours_edges, bare_edges), (ours_new, bare_new), (ours_gone, bare_gone)];
+            let pairs = [(ours_nodes, bare_nodes), (ours_edges, bare_edges), (ours_refresh, bare_refresh)];
             found.iter_mut().zip(pairs).for_each(|((_, all), pair)| all.push(pair));
         }
     }
