@@ -120,7 +120,11 @@ impl Graph for Neo4j {
             connection.transaction("mending edges", Some(BATCH), async |tx| {
                 let mut there = Known::default();
                 match binding::watermark(tx).await? {
-                    Some((run, _, mended)) if run == number && mended == this => return Ok(there),
+                    Some((run, _, mended)) if run == number && mended == this => {
+                        // What the lost commit made is there, and must not be made again.
+                        added.iter().flat_map(|edge| [&edge.source, &edge.target]).for_each(|node| there.insert(node));
+                        return Ok(there);
+                    }
                     Some((run, ..)) if run == number => {}
                     _ => return Err(tables::fenced(tx.place)),
                 }
