@@ -66,6 +66,9 @@ pub fn sink<'scope>(
     builder.build(move |_| {
         let mut parts = parts;
         let mut stash: BTreeMap<Tick, (Capability<Tick>, Part)> = BTreeMap::new();
+        // Bytes of what operators give ahead of each other, and give only while there is room: counted once its tick is closed, since one
+        // that waits for room may be what keeps the tick open.
+        let mut ahead: BTreeMap<Tick, usize> = BTreeMap::new();
         let mut early: BTreeMap<Tick, Vec<Fields>> = BTreeMap::new();
         let mut handed: BTreeMap<Tick, Capability<Tick>> = BTreeMap::new();
         move |frontiers| {
@@ -83,7 +86,10 @@ pub fn sink<'scope>(
                         _ => 0,
                     };
                     part.bytes += bytes;
-                    budget.add(bytes);
+                    match &event {
+                        Event::Change(Change { verdict: Verdict::Delete, .. }) | Event::Edge(_) => *ahead.entry(tick).or_default() += bytes,
+                        _ => budget.add(bytes),
+                    }
                     part.events.push(event);
                 }
             });
@@ -103,6 +109,7 @@ pub fn sink<'scope>(
                 if part.events.is_empty() {
                     continue;
                 }
+                budget.add(ahead.remove(&tick).unwrap_or_default());
                 if let Some(parts) = &parts {
                     handed.insert(tick, capability);
                     // A thread that is gone has said why through the stop signal; the tick then stays open.

@@ -12,8 +12,9 @@ use roaring::RoaringTreemap;
 use super::Request;
 use crate::dataflows::Flow;
 use crate::graph::{EdgeIds, Look};
+use crate::model::PerKind;
 use crate::model::graph::{Dictionary, Edge};
-use crate::sinks::Graph;
+use crate::sinks::{Class, Graph};
 use crate::sources::StoppedOnRequest;
 use crate::state::Manifest;
 use crate::telemetry::Subject;
@@ -24,7 +25,8 @@ const BATCH: usize = 5_000;
 /// Bytes of them: names and roles can be long.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid.
+/// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid. Gives
+/// the number of edges that the graph refused, under each kind whose records assert them.
 pub fn mend(
     folder: &Path,
     manifest: &Manifest,
@@ -32,8 +34,8 @@ pub fn mend(
     graph: &mut dyn Graph,
     flow: &Flow,
     request: &Request,
-) -> Result<()> {
-    let Some(links) = manifest.links.as_ref().filter(|_| flow.mended.0.contains(&true)) else { return Ok(()) };
+) -> Result<PerKind<u64>> {
+    let Some(links) = manifest.links.as_ref().filter(|_| flow.mended.0.contains(&true)) else { return Ok(PerKind::default()) };
     let empty = graph.size()?.relationships == 0;
     let rows: u64 = links.links.iter().chain(&links.edges).map(|part| part.rows).sum();
     request.progress.started(Subject::Edges, Some(rows));
@@ -72,7 +74,7 @@ pub fn mend(
     )?;
     batch.flush(graph, true)?;
     request.progress.done(Subject::Edges);
-    Ok(())
+    Ok(batch.refused)
 }
 
 #[derive(Default)]
@@ -80,15 +82,34 @@ struct Batch {
     added: Vec<Edge>,
     removed: Vec<String>,
     bytes: usize,
+    refused: PerKind<u64>,
 }
 
 impl Batch {
     fn flush(&mut self, graph: &mut dyn Graph, last: bool) -> Result<()> {
         let rows = self.added.len() + self.removed.len();
         if rows > 0 && (last || rows >= BATCH || self.bytes >= BATCH_BYTES) {
-            graph.mend(&self.added, &self.removed)?;
-            *self = Batch::default();
+            let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
+            self.write(graph, &added, &removed)?;
+            self.bytes = 0;
         }
         Ok(())
+    }
+
+    /// Where the graph refuses what is added, its halves: an edge that it does not take costs no other.
+    fn write(&mut self, graph: &mut dyn Graph, added: &[Edge], removed: &[String]) -> Result<()> {
+        match (graph.mend(added, removed), added) {
+            (Err(error), [edge]) if error.class == Class::Reject => {
+                tracing::error!("the graph refuses the edge {edge}: {error}");
+                edge.family().asserted_by().iter().for_each(|kind| self.refused[*kind] += 1);
+                if removed.is_empty() { Ok(()) } else { self.write(graph, &[], removed) }
+            }
+            (Err(error), [_, _, ..]) if error.class == Class::Reject => {
+                let (first, rest) = added.split_at(added.len() / 2);
+                self.write(graph, first, removed)?;
+                self.write(graph, rest, &[])
+            }
+            (result, _) => Ok(result?),
+        }
     }
 }

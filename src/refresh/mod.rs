@@ -159,13 +159,15 @@ fn refresh_opened(
         bail!("counts do not add up: {held} records by the counts, {written} in the state. This is a defect of discodiff");
     }
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
+        let mut undelivered = report.undelivered;
         if let Some(graph) = sink.graph() {
-            mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
+            let refused = mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
+            refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
         }
         let ends = PerKind::from_fn(|kind| {
             run.kinds[kind].as_ref().map(|_| KindEnd {
                 epoch: manifest.kinds[kind].as_ref().map_or(plan.epoch, |applied| applied.epoch),
-                current: report.undelivered[kind] == 0,
+                current: undelivered[kind] == 0,
                 records: manifest.records()[kind],
                 deletes_withheld: applied.findings.counts[kind].deletes_withheld,
                 rejected: applied.findings.counts[kind].rejected,
@@ -177,7 +179,7 @@ fn refresh_opened(
         for (kind, end) in ends.iter() {
             let brought_up = run.kinds[kind].as_ref().is_some_and(|kind| kind.need == Need::Everything);
             match end {
-                Some(end) if !end.current => refreshed.notes.behind.push((sink.name(), kind, report.undelivered[kind])),
+                Some(end) if !end.current => refreshed.notes.behind.push((sink.name(), kind, undelivered[kind])),
                 Some(_) if brought_up => refreshed.notes.brought_up.push((sink.name(), kind)),
                 _ => {}
             }

@@ -285,3 +285,50 @@ fn a_run_that_was_killed_is_taken_up_again_and_the_graph_is_what_it_would_have_b
     let verified = home.run(&format!("verify --state state --json {}", server.sink())).json(0);
     assert_eq!(verified["equal"], true);
 }
+
+/// Releases with ids from 1, each with these credits.
+fn releases(number: u64, credits: &str) -> Vec<u8> {
+    let each = |id| format!("<release id=\"{id}\"><title>T</title><extraartists>{credits}</extraartists></release>\n");
+    format!("<releases>\n{}</releases>\n", (1..=number).map(each).collect::<String>()).into_bytes()
+}
+
+fn credit(name: &str) -> String {
+    format!("<artist><name>{name}</name><role>Producer</role></artist>")
+}
+
+#[test]
+fn a_graph_that_is_brought_up_keeps_edges_beside_which_others_wrote_wrong_ones() {
+    let Some(server) = Server::new() else { return };
+    let home = Home::new();
+    let credits: String = (0..6).map(|i| credit(&format!("P{i}"))).collect();
+    // More edges at the nodes of one chunk than one batch takes.
+    let dumps = home.dumps("2026-01", &[("releases", &releases(1_500, &credits))]);
+    home.refresh(&dumps, &server.sink()).json(0);
+    // As another table of categories would have them, in a graph that is behind.
+    server.query("MATCH ()-[e:CREDITED_ON]->() SET e.category = 'other'");
+    server.query("MATCH (k:DiscodiffKind) SET k.epoch = 0, k.begun_epoch = 0");
+    let report = home.refresh(&dumps, &server.sink()).json(0);
+    assert_eq!(relationships(&report), (9_000, 9_000));
+    server.assert_is(&dumps, None);
+}
+
+#[test]
+fn an_edge_that_the_graph_refuses_while_it_is_brought_up_costs_no_other_and_ends_no_run() {
+    let Some(server) = Server::new() else { return };
+    let home = Home::new();
+    let credits = [credit("Ok"), credit(&"N".repeat(9_000)), credit("Fine")].concat();
+    let first = home.dumps("2026-01", &[("releases", &releases(20, &credits))]);
+    let second = home.dumps("2026-02", &[("releases", &releases(21, &credits))]);
+    let third = home.dumps("2026-03", &[("releases", &releases(22, &credit("Fine")))]);
+    for (month, persons) in [(&first, 2), (&first, 2), (&second, 2)] {
+        let ran = home.refresh(month, &format!("--sqlite store.sqlite {}", server.sink()));
+        ran.json(3);
+        ran.said(&["refuses the edge", "still behind"]);
+        assert_eq!(server.query("MATCH (n:Person) RETURN count(n)")[0][0], persons);
+    }
+    assert_eq!(server.query("MATCH ()-[e:CREDITED_ON]->() RETURN count(e)")[0][0], 42);
+    assert_eq!(home.sqlite("store.sqlite").len(), 21);
+    // Once nothing is refused any more, the graph is whole.
+    home.refresh(&third, &format!("--sqlite store.sqlite {}", server.sink())).json(0);
+    server.assert_is(&third, None);
+}

@@ -427,3 +427,62 @@ proptest! {
         check(&months);
     }
 }
+
+/// Releases that are all credited to one person each, whose name is as long as this.
+fn credited(folder: &Path, number: u64, name: usize) {
+    std::fs::create_dir_all(folder).expect("created");
+    let name = "N".repeat(name);
+    let each = |id| {
+        format!(
+            "<release id=\"{id}\"><title>T</title><extraartists><artist><id>{id}</id><name>{name}{id}</name></artist></extraartists></release>\n"
+        )
+    };
+    let xml = format!("<releases>\n{}</releases>\n", (1..=number).map(each).collect::<String>());
+    std::fs::write(folder.join("discogs_20260101_releases.xml"), xml).expect("written");
+}
+
+/// Loads so many releases, and takes them all away; the most bytes that were in flight then.
+fn taken_away(number: u64, name: usize, memory: usize) -> usize {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dumps = folder.path().join("dumps");
+    let graph = Recorder::default();
+    let stop = Arc::<std::sync::atomic::AtomicBool>::default();
+    let request = Request {
+        dumps: dumps.clone(),
+        state: folder.path().join("state"),
+        workers: 2,
+        block: BlockSize { records: 16_384, bytes: 1 << 20 },
+        memory,
+        delete_limit_percent: 1.0,
+        allowed: Allowed { deletes: true, older: false },
+        stop: Arc::clone(&stop),
+        progress: Arc::new(Progress::new(Style::Quiet)),
+    };
+    let sinks = || Ok(vec![Box::new(graph.clone()) as Box<dyn Sink>]);
+    // A run that waits for itself ends all the same.
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if waits.recv_timeout(std::time::Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    credited(&dumps, number, name);
+    refresh(&request, sinks).expect("refreshed");
+    assert_eq!(graph.told().edges.len() as u64, 2 * number);
+    credited(&dumps, 0, 0);
+    let refreshed = refresh(&request, sinks).expect("refreshed");
+    drop(done);
+    assert_eq!(graph.told().edges.len(), 0);
+    refreshed.notes.peak_in_flight
+}
+
+#[test]
+fn edges_in_flight_are_counted_and_bounded() {
+    let peak = taken_away(3_000, 2_000, 1 << 30);
+    assert!(peak > 3_000 * 2_000, "{peak} bytes were counted, and edges of more than six million flowed in one tick");
+}
+
+#[test]
+fn what_waits_for_room_in_flight_never_waits_for_itself() {
+    taken_away(50_000, 1, 1 << 16);
+}

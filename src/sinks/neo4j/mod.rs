@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
 use crate::model::PerKind;
-use connect::{Address, BATCH, Connection, at_start};
+use connect::{Address, BATCH, Connection, Tx, at_start};
 use nodes::Known;
 use sweep::Candidates;
 
@@ -72,6 +72,16 @@ impl Neo4j {
 
     fn begun(&self) -> Result<i64, SinkError> {
         self.run.ok_or_else(|| SinkError::stop(format!("{} was not begun", self.connection.place())))
+    }
+
+    /// Reads something in one transaction, more than once where the connection is lost.
+    fn reading<T>(
+        &mut self,
+        doing: &str,
+        limit: Option<Duration>,
+        work: impl AsyncFn(&mut Tx<'_>) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
+        self.patiently(|connection| connection.transaction(doing, limit, &work))
     }
 
     /// Does one of the last steps of a run, more than once where the connection is lost.

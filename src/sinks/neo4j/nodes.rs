@@ -130,7 +130,8 @@ impl Known {
         }
     }
 
-    fn insert(&mut self, node: &Node) {
+    /// Takes note of a node that is there.
+    pub(super) fn insert(&mut self, node: &Node) {
         match node {
             Node::Record(key) => drop(self.records[key.kind()].insert(key.id())),
             Node::Genre(name) => drop(self.names[0].insert(Arc::clone(name))),

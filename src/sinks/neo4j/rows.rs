@@ -18,7 +18,7 @@ impl Graph for Neo4j {
     }
 
     fn size(&mut self) -> Result<GraphSize, SinkError> {
-        self.connection.transaction("counting", Some(BATCH), async |tx| {
+        self.reading("counting", Some(BATCH), async |tx| {
             let (all, own) = (binding::nodes(tx).await?, binding::own(tx).await?);
             Ok(GraphSize { nodes: all.saturating_sub(own), relationships: binding::relationships(tx).await? })
         })
@@ -26,7 +26,7 @@ impl Graph for Neo4j {
 
     fn ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, Vec<String>), SinkError> {
         let label = kind.label();
-        self.connection.transaction(&format!("reading the ids of nodes {label}"), None, async |tx| {
+        self.reading(&format!("reading the ids of nodes {label}"), None, async |tx| {
             let (mut ids, mut junk) = (RoaringTreemap::new(), Vec::new());
             tx.each(Query::new(format!("MATCH (n:{label}) RETURN n.id AS id")), |row| {
                 let id = row.get("id")?;
@@ -43,7 +43,7 @@ impl Graph for Neo4j {
 
     fn nodes(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<StoredNode>, SinkError> {
         let label = kind.label();
-        self.connection.transaction(&format!("reading nodes {label}"), Some(BATCH), async |tx| {
+        self.reading(&format!("reading nodes {label}"), Some(BATCH), async |tx| {
             let read = format!(
                 "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) RETURN properties(n) AS properties, labels(n) AS labels"
             );
@@ -82,7 +82,7 @@ impl Graph for Neo4j {
     }
 
     fn edges(&mut self, family: Family, ids: &[u64]) -> Result<Vec<StoredEdge>, SinkError> {
-        self.connection.transaction("reading relationships", Some(BATCH), async |tx| {
+        self.reading("reading relationships", Some(BATCH), async |tx| {
             let mut found = Vec::new();
             let (from, to) = family.relations();
             for (relations, pattern) in [(from, "(a)-[e:TYPES]->(o)"), (to, "(a)<-[e:TYPES]-(o)")] {
@@ -120,7 +120,11 @@ impl Graph for Neo4j {
             connection.transaction("mending edges", Some(BATCH), async |tx| {
                 let mut there = Known::default();
                 match binding::watermark(tx).await? {
-                    Some((run, _, mended)) if run == number && mended == this => return Ok(there),
+                    Some((run, _, mended)) if run == number && mended == this => {
+                        // What the lost commit made is there, and must not be made again.
+                        added.iter().flat_map(|edge| [&edge.source, &edge.target]).for_each(|node| there.insert(node));
+                        return Ok(there);
+                    }
                     Some((run, ..)) if run == number => {}
                     _ => return Err(tables::fenced(tx.place)),
                 }
