@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Epoch, Holds, Need, Standing};
 use crate::sources::Snapshot;
-use crate::state::{Begun, Manifest};
+use crate::state::{Begun, Deletes, Manifest};
 
 /// How one sink stands for one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub struct Member {
 }
 
 /// Decides what a run does; `None`: there is nothing to read.
-pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed: Allowed) -> Result<Option<Plan>> {
+pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed: Allowed, deletes: Deletes) -> Result<Option<Plan>> {
     for (kind, file) in snapshot.files.iter() {
         if let (Some(_), Some(applied)) = (file, &manifest.kinds[kind])
             && applied.month > snapshot.month
@@ -109,11 +109,20 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
         }
     }
     let files = PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone()));
-    let resumed = manifest.begun.as_ref().filter(|begun: &&Begun| begun.files == files).map(|begun| begun.epoch);
+    let same = |begun: &&Begun| begun.files == files && begun.deletes == Some(deletes);
+    let resumed = manifest.begun.as_ref().filter(same).map(|begun| begun.epoch);
     let stands: Vec<_> = sinks
         .iter()
         .map(|sink| match sink.holds {
-            Holds::Documents | Holds::Graph => judge(manifest, sink.holds, &sink.standing, resumed),
+            Holds::Documents => judge(manifest, sink.holds, &sink.standing, resumed),
+            Holds::Graph => {
+                let stands = judge(manifest, sink.holds, &sink.standing, resumed);
+                // In a first load edges come last, when all nodes are there.
+                PerKind::from_fn(|kind| match (stands[kind], &manifest.kinds[kind], &snapshot.files[kind]) {
+                    (Stand::Current, None, Some(_)) => Stand::New,
+                    (stand, ..) => stand,
+                })
+            }
             Holds::Changes => PerKind::from_fn(|_| Stand::Current),
         })
         .collect();

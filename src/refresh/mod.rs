@@ -28,7 +28,7 @@ use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Links, Manifest, State, check, load_dictionary, save_dictionary};
+use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use graph::SavedLinks;
@@ -60,6 +60,12 @@ pub struct Request {
     pub progress: Arc<Progress>,
 }
 
+impl Request {
+    fn deletes(&self) -> Deletes {
+        Deletes { limit_percent: self.delete_limit_percent, allowed: self.allowed.deletes }
+    }
+}
+
 /// Brings the sinks that `open` gives to the snapshot in `request.dumps`. They are opened when the state is locked, and closed at the
 /// end, however that comes.
 pub fn refresh(request: &Request, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
@@ -86,7 +92,7 @@ fn refresh_opened(
     sinks: &mut [Box<dyn Sink>],
 ) -> Result<Refreshed> {
     let members = members(state.manifest(), sinks)?;
-    let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed)? else {
+    let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
         let mut refreshed = Refreshed::default();
         refreshed.report.snapshot = snapshot.month.clone();
         note_unread(state.manifest(), &members, sinks, &PerKind::default(), &mut refreshed.notes);
@@ -105,8 +111,11 @@ fn refresh_opened(
     let mut manifest = before.clone();
     manifest.last_epoch = plan.epoch.number;
     manifest.abandoned.extend(&plan.abandoned);
-    manifest.begun =
-        Some(Begun { epoch: plan.epoch, files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())) });
+    manifest.begun = Some(Begun {
+        epoch: plan.epoch,
+        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())),
+        deletes: Some(request.deletes()),
+    });
     state.replace(manifest.clone())?;
 
     let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, request.workers, sinks)).collect();
@@ -180,7 +189,7 @@ fn refresh_opened(
             let brought_up = run.kinds[kind].as_ref().is_some_and(|kind| kind.need == Need::Everything);
             match end {
                 Some(end) if !end.current => refreshed.notes.behind.push((sink.name(), kind, undelivered[kind])),
-                Some(_) if brought_up => refreshed.notes.brought_up.push((sink.name(), kind)),
+                Some(_) if brought_up && before.kinds[kind].is_some() => refreshed.notes.brought_up.push((sink.name(), kind)),
                 _ => {}
             }
         }

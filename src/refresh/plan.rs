@@ -60,7 +60,7 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
         let brought_up = stands.iter().filter(|(kind, stand)| there[*kind] && **stand != Stand::Current);
         foreseen.refreshed.notes.brought_up.extend(brought_up.map(|(kind, _)| (store.name(), kind)));
     }
-    let Some(plan) = super::judge::plan(&manifest, &snapshot, &[], request.allowed)? else {
+    let Some(plan) = super::judge::plan(&manifest, &snapshot, &[], request.allowed, request.deletes())? else {
         foreseen.refreshed.report.seconds = begun.elapsed().as_secs_f64();
         return Ok(foreseen);
     };

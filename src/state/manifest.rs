@@ -46,6 +46,19 @@ pub struct Begun {
     pub epoch: Epoch,
     /// sha256 of the files that it reads: the snapshot's identity.
     pub files: PerKind<Option<String>>,
+    /// What it may delete. Under other settings it could come to another end than what stores may hold of it already.
+    #[serde(default)]
+    pub deletes: Option<Deletes>,
+}
+
+/// What a run may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deletes {
+    /// Share of a kind's records that may go without being asked for, in percent.
+    pub limit_percent: f64,
+    /// Whether those beyond are taken.
+    pub allowed: bool,
 }
 
 /// One file of rows.

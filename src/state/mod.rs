@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 pub use error::StateError;
-pub use manifest::{Applied, Begun, Dictionary as DictionaryFile, Links, Manifest, Part};
+pub use manifest::{Applied, Begun, Deletes, Dictionary as DictionaryFile, Links, Manifest, Part};
 pub use parts::{PartWriter, Row, Rows, check};
 pub use texts::{load_dictionary, save_dictionary};
 

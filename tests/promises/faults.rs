@@ -263,3 +263,25 @@ fn a_feed_that_had_missed_a_month_says_so_once_and_holds_no_line_twice_after_a_r
         }
     }
 }
+
+/// The first run may have deleted what the second one, which may not, keeps.
+#[test]
+fn a_run_taken_up_under_other_settings_of_the_guard_leaves_no_store_that_differs_from_the_state() {
+    let home = Home::new();
+    let artists = |number: u64| {
+        let each: String = (1..=number).map(|id| format!("<artist><id>{id}</id><name>A{id}</name></artist>\n")).collect();
+        format!("<artists>\n{each}</artists>\n").into_bytes()
+    };
+    let (first, second) = (artists(1000), artists(700));
+    let first = home.dumps("2026-01", &[("artists", &first)]);
+    let second = home.dumps("2026-02", &[("artists", &second)]);
+    home.refresh(&first, "--sqlite store.sqlite").json(0);
+    let mut dying = home.refreshing(&second, "--sqlite store.sqlite --allow-deletes");
+    Ran::of(&dying.env(POINTS, "before-complete=return").output().expect("it starts")).refused(&["before-complete"]);
+    home.refresh(&second, "--sqlite store.sqlite").json(3);
+    // What the first run took away no dump delivers; the store knows that it lacks it.
+    home.refresh(&second, "--sqlite store.sqlite").said(&["still behind"]);
+    home.refresh(&second, "--sqlite store.sqlite --allow-deletes").json(0);
+    assert_eq!(home.run("verify --state state --json --sqlite store.sqlite").json(0)["equal"], true);
+    assert_eq!(home.sqlite("store.sqlite").len(), 700);
+}

@@ -91,5 +91,5 @@ fn verify_refuses_what_it_cannot_compare() {
     home.refresh(&months[0], "--sqlite a.sqlite --feed feed.jsonl").json(0);
     home.refresh(&months[0], "--state other --sqlite b.sqlite").json(0);
     home.run("verify --state state --sqlite b.sqlite").refused(&["belongs to the state"]);
-    home.run("verify --state state --feed feed.jsonl").refused(&["no document store is named"]);
+    home.run("verify --state state --feed feed.jsonl").refused(&["no store is named"]);
 }

@@ -18,7 +18,7 @@ mod values;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
 use crate::model::PerKind;
@@ -26,8 +26,9 @@ use connect::{Address, BATCH, Connection, Tx, at_start};
 use nodes::Known;
 use sweep::Candidates;
 
-/// How often each of a run's last steps is tried where the connection is lost.
-const COMPLETIONS: u32 = 5;
+/// How long each of a run's last steps is tried where the connection is lost, and the longest pause between two attempts.
+const PATIENCE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A Neo4j database.
 pub struct Neo4j {
@@ -86,13 +87,14 @@ impl Neo4j {
 
     /// Does one of the last steps of a run, more than once where the connection is lost.
     fn patiently<T>(&mut self, mut act: impl FnMut(&mut Connection) -> Result<T, SinkError>) -> Result<T, SinkError> {
-        let mut attempt = 0;
+        let begun = Instant::now();
+        let mut pause = Duration::from_secs(1);
         loop {
-            attempt += 1;
             match act(&mut self.connection) {
-                Err(error) if error.class == Class::Retry && attempt < COMPLETIONS => {
-                    tracing::warn!("{error}; trying again");
-                    std::thread::sleep(Duration::from_secs(1 << attempt));
+                Err(error) if error.class == Class::Retry && begun.elapsed() < PATIENCE => {
+                    tracing::warn!("{error}; trying again in {} s", pause.as_secs());
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 other => return other,
             }
