@@ -13,7 +13,7 @@
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
 //! - [`sources`]: dump folders, reader threads, blocks, the bound on bytes in flight
-//! - [`dataflows`]: the refresh graph: diff, guard, links and edges, the sinks' operators
+//! - [`dataflows`]: the refresh dataflow: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
 //! - [`state`]: what the sinks were last brought to
 //! - [`refresh`]: the main job, and [`verify`]: whether it was done; [`graph`]: state and graph side by side

@@ -1,4 +1,4 @@
-//! The refresh graph, one on each worker.
+//! The refresh dataflow, one on each worker.
 //!
 //! ```text
 //!   records ──arrivals──> diff ──events──┬──> postgres ──fields──┐
@@ -13,7 +13,8 @@
 //!
 //! `records` releases the blocks that the reader cut, tick by tick. `diff` holds the trace of fingerprints and decides about every key.
 //! At a kind's end each worker tells `guard` (on the first worker) how many keys it has not seen, and only when the verdict has come
-//! round do deletes flow. `links` and `edges`, where a graph is or was kept, hold what records assert. A sink holds each tick's capability until its store has committed it, so the probe says what is durable.
+//! round do deletes flow. `links` and `edges`, where a graph is or was kept, hold what records assert. A sink holds each tick's
+//! capability until its store has committed it, so the probe says what is durable.
 
 mod arrangement;
 mod diff;

@@ -1,4 +1,4 @@
-//! Runs one epoch: reader, graph and writers' threads, from start to the last commit.
+//! Runs one epoch: reader, dataflow and writers' threads, from start to the last commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::bounded;
 
-use super::graph::{self, Equipment, SavedLinks, Setting};
+use super::dataflow::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
 use crate::dataflows::{DiffOptions, Findings, Flow, Guard, SinkPort};
 use crate::model::graph::Dictionary;
@@ -57,7 +57,7 @@ pub struct Applied {
     pub peak_in_flight: usize,
 }
 
-/// Reads what the plan says, runs it through the graph, and has every target write it.
+/// Reads what the plan says, runs it through the dataflow, and has every target write it.
 pub fn apply(
     request: &Request,
     snapshot: &Snapshot,
@@ -99,7 +99,7 @@ pub fn apply(
         save: kept.save,
         links: kept.links.map(|dictionary| (dictionary, flow)),
     };
-    let outcomes = watched(&reading, request, &stop, || graph::run(setting, equipment));
+    let outcomes = watched(&reading, request, &stop, || dataflow::run(setting, equipment));
     // On every way out the reader is let go of, and the writers have ended.
     budget.close();
     let mut reports = Vec::with_capacity(threads.len());

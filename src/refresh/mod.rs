@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   find the snapshot ─ open the state ─ ask the sinks how they stand ─ plan (nothing is written up to here)
-//!     ─ note the epoch as begun ─ begin the sinks ─ run the graph ─ complete the sinks ─ put the next generation in place
+//!     ─ note the epoch as begun ─ begin the sinks ─ run the dataflow ─ complete the sinks ─ put the next generation in place
 //! ```
 //!
 //! A run that ends anywhere on the way leaves the generation before in force; the next run of the same snapshot takes the same epoch
 //! up again, and writes the same things again.
 
 mod apply;
-mod graph;
+mod dataflow;
 mod judge;
 mod mend;
 mod plan;
@@ -31,7 +31,7 @@ use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
-use graph::SavedLinks;
+use dataflow::SavedLinks;
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 use mend::mend;
 pub use plan::{Foreseen, foresee};

@@ -1,4 +1,4 @@
-//! One refresh graph on every worker of this process, from inlets to saved parts.
+//! One refresh dataflow on every worker of this process, from inlets to saved parts.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ pub struct SavedLinks {
     pub held: PerKind<u64>,
 }
 
-/// Runs the graph on as many workers as there is equipment for, until every sink has committed every tick, and saves the state.
+/// Runs the dataflow on as many workers as there is equipment for, until every sink has committed every tick, and saves the state.
 pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> {
     let workers = equipment.len();
     let slots: Arc<Vec<_>> = Arc::new(equipment.into_iter().map(|one| Mutex::new(Some(one))).collect());
