@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All was done.
     Complete = 0,
-    /// It could not be done; the state is as the last checkpoint left it.
+    /// It could not be done; the state is as the last complete run left it.
     Failed = 1,
     /// The command or a setting is wrong; nothing was begun.
     Usage = 2,

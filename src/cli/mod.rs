@@ -35,7 +35,7 @@ settings file, discodiff.toml in this folder or the one that --config names.
 
 Exit status:
   0  complete
-  1  failed; running the same command again goes on from the last checkpoint
+  1  failed; the same command applies the month, and what was complete before stays
   2  the command or a setting is wrong; nothing was begun
   3  complete, but records were rejected, deletes withheld, or a sink is still behind
   4  stopped on request; the same command goes on
@@ -66,7 +66,7 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Prove from their content that the sinks equal the state, and name the keys that differ
     Verify(verify::VerifyArgs),
-    /// Show the months applied, the checkpoint, and where each sink stands
+    /// Show the months applied, the generation, and where each sink stands
     Status(status::StatusArgs),
     /// Try settings, folders and connections before a run
     Check(check::CheckArgs),

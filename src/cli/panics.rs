@@ -11,7 +11,7 @@ use super::exit::Exit;
 /// Makes any panic, on any thread, end the process at once with status 1.
 ///
 /// A panic on one of timely's workers otherwise leaves the others waiting for it for ever, and a job that hangs is noticed later than
-/// one that failed. Ending at once is safe: what the last checkpoint does not cover is read again.
+/// one that failed. Ending at once is safe: what the last generation does not cover is read again.
 pub fn end_the_process() {
     panic::set_hook(Box::new(|info| {
         report(info);

@@ -76,7 +76,10 @@ pub fn notes(notes: &Notes) -> Vec<String> {
     }
     for (sink, kind, number) in &notes.behind {
         let plural = kind.plural();
-        lines.push(format!("{sink} is still behind: it did not get all of the {} {plural} that the state holds", count(*number)));
+        lines.push(format!(
+            "{sink} is still behind: {} {plural} that the state holds did not come; a dump that has them brings it up",
+            count(*number)
+        ));
     }
     for letter in notes.rejected.iter().take(SHOWN) {
         let whose = letter.id.map_or_else(|| format!("a {}", letter.kind), |id| format!("{} {id}", letter.kind));

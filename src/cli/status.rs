@@ -17,7 +17,7 @@ use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, St
 const EXAMPLES: &str = "\
 Examples:
   discodiff status --state state
-      months applied, the checkpoint, records of each kind, and where each sink stands
+      months applied, the generation, records of each kind, and where each sink stands
   discodiff status --state state --json | jq .sinks";
 
 /// What `discodiff status` takes.
@@ -85,7 +85,19 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
         let kinds: BTreeMap<&str, &str> = judge(manifest, sink.holds(), &standing, resumed)
             .iter()
-            .map(|(kind, stand)| (kind.name(), if foreign { "foreign" } else { stand.name() }))
+            .map(|(kind, stand)| {
+                let begun = standing.begun[kind].is_some();
+                (
+                    kind.name(),
+                    if foreign {
+                        "foreign"
+                    } else if begun {
+                        "begun and not complete"
+                    } else {
+                        stand.name()
+                    },
+                )
+            })
             .collect();
         let words: Vec<_> = kinds.iter().map(|(kind, stand)| format!("{kind} {stand}")).collect();
         text += &format!("{}: {}\n", sink.name(), words.join(", "));

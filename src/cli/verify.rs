@@ -1,5 +1,7 @@
 //! `discodiff verify`: sinks against the state, from content.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use serde_json::json;
 
@@ -7,7 +9,8 @@ use super::exit::Exit;
 use super::{open, output};
 use crate::sinks::{Access, Holds};
 use crate::telemetry::words::count;
-use crate::verify::{Differences, total, verify};
+use crate::telemetry::{Progress, Style};
+use crate::verify::{Differences, Named, total, verify};
 
 use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
@@ -17,8 +20,10 @@ Examples:
       read every document of state/discodiff.sqlite back and compare it with the state
   discodiff verify --state state --postgres postgresql://discogs@db/discogs --json
       the same for PostgreSQL, as JSON
+  discodiff verify --state state --neo4j bolt://neo4j@db --neo4j-password-file password
+      every node and relationship of the graph
 
-Digests are recomputed from the stored documents; a stored hash is not believed. Exit status 1 when
+Digests are recomputed from what is stored; a stored hash is not believed. Exit status 1 when
 anything differs. A feed holds changes and no state, so it is left out.";
 
 /// What `discodiff verify` takes.
@@ -49,7 +54,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if sinks.iter().all(|sink| sink.holds() == Holds::Changes) {
         anyhow::bail!("no store is named: verify compares --sqlite, --postgres and --neo4j with the state");
     }
-    let verified = verify(settings.state_dir()?, &mut sinks)?;
+    let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
     let differences = total(&verified);
     if settings.json {
         output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;
@@ -65,13 +70,16 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
                 describe(&mut text, sink, &format!("{label} nodes"), label, found);
             }
             for (relation, found) in &store.relations {
-                describe(&mut text, sink, &format!("{relation} relationships"), relation, found);
+                describe(&mut text, sink, &format!("{relation} relationships"), "", found);
             }
         }
         output::text(&text)?;
     }
     Ok(if differences == 0 { Exit::Complete } else { Exit::Failed })
 }
+
+/// How many differences of one sort are shown; a store that is behind has thousands.
+const SHOWN: usize = 20;
 
 fn describe(text: &mut String, sink: &str, what: &str, one: &str, found: &Differences) {
     *text += &match found.is_empty() {
@@ -84,8 +92,12 @@ fn describe(text: &mut String, sink: &str, what: &str, one: &str, found: &Differ
             count(found.extra)
         ),
     };
-    found.named.iter().for_each(|named| *text += &format!("  {one} {}: {}\n", named.id, named.what));
-    if found.unnamed() > 0 {
-        *text += &format!("  and {} more\n", count(found.unnamed()));
+    for Named { id, what } in found.named.iter().take(SHOWN) {
+        let space = if one.is_empty() { "" } else { " " };
+        *text += &format!("  {one}{space}{id}: {what}\n");
+    }
+    let unshown = found.named.len().saturating_sub(SHOWN) as u64 + found.unnamed();
+    if unshown > 0 {
+        *text += &format!("  and {} more; --json names up to a thousand\n", count(unshown));
     }
 }

@@ -49,7 +49,10 @@ pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Fore
     let snapshot = Snapshot::find(&request.dumps)?;
     let state = State::look(&request.state)?;
     let manifest = state.manifest().clone();
-    let stand: Vec<Member> = if state.is_fresh() { Vec::new() } else { members(&manifest, &mut stores)? };
+    let mut stand: Vec<Member> = members(&manifest, &mut stores)?;
+    if state.is_fresh() {
+        stand.clear();
+    }
     let mut foreseen = Foreseen::default();
     foreseen.refreshed.report.snapshot = snapshot.month.clone();
     // What the folder holds of a kind brings a store up that is new or behind; what it lacks leaves it so.

@@ -292,7 +292,8 @@ impl Driving {
         }
         let mut dead_letters = batch.dead_letters;
         for Change { key, document, tick, .. } in batch.changes {
-            tracing::error!("{} refuses {key}, which becomes a dead letter: {error}", self.driver.sink);
+            let fate = if document.is_some() { "becomes a dead letter" } else { "is left out" };
+            tracing::error!("{} refuses {key}, which {fate}: {error}", self.driver.sink);
             self.report.undelivered[key.kind()] += 1;
             dead_letters.push(DeadLetter {
                 kind: key.kind(),

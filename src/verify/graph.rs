@@ -14,12 +14,13 @@ use crate::model::graph::{Coded, Dictionary, LinkKind, Projection, Relation};
 use crate::model::{Digest, Fingerprint, Key, Kind, PerKind};
 use crate::sinks::{Graph, StoredNode};
 use crate::state::{Rows, State, load_dictionary};
+use crate::telemetry::{Progress, Subject};
 
 /// Relationships of no relation that discodiff writes, or between other nodes.
 const OTHER: &str = "other";
 
 /// Compares a graph with the state.
-pub fn hold_against(state: &State, graph: &mut dyn Graph) -> Result<Verified> {
+pub fn hold_against(state: &State, graph: &mut dyn Graph, progress: &Progress) -> Result<Verified> {
     let (folder, manifest) = (state.folder(), state.manifest());
     if let Some(kind) = Kind::ALL.into_iter().find(|kind| !manifest.holds_links(*kind)) {
         bail!("the state does not hold the links of all {kind}s: a refresh with --neo4j brings them in, and verify can compare them then");
@@ -54,7 +55,15 @@ pub fn hold_against(state: &State, graph: &mut dyn Graph) -> Result<Verified> {
         Ok(stored | &expected.live[kind] | &expected.referenced[kind])
     };
     let edges = EdgeIds::open(folder, manifest)?;
-    Look { graph, wanted: &|_| true, empty: false }.at_all(edges, ids, |graph, chunk| compared.chunk(graph, chunk))?;
+    let rows = manifest.links.iter().flat_map(|links| links.links.iter().chain(&links.edges)).map(|part| part.rows).sum();
+    progress.started(Subject::Edges, Some(rows));
+    let mut read = 0;
+    Look { graph, wanted: &|_| true, empty: false }.at_all(edges, ids, |graph, chunk| {
+        progress.advance(Subject::Edges, chunk.read - read, chunk.expected.len() as u64);
+        read = chunk.read;
+        compared.chunk(graph, chunk)
+    })?;
+    progress.done(Subject::Edges);
     for (kind, id) in junk {
         compared.nodes += 1;
         let found = compared.verified.kinds.entry(kind).or_default();

@@ -10,8 +10,9 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::sinks::Sink;
+use crate::sinks::{Holds, Sink};
 use crate::state::State;
+use crate::telemetry::Progress;
 use documents::Expected;
 
 /// How many keys of each kind are named; all are counted.
@@ -84,7 +85,7 @@ impl Differences {
 
 /// Compares every store among `sinks` with the state. Holds the digests of one kind at a time in memory, 17 bytes a record; for a graph
 /// the dictionary and some bits a node.
-pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>]) -> Result<BTreeMap<&'static str, Verified>> {
+pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
     let state = State::look(state)?;
     if state.is_fresh() {
         bail!("there is no state in {}: name the folder that refresh was given as --state", state.folder().display());
@@ -93,6 +94,9 @@ pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>]) -> Result<BTreeMap<&'st
         let standing = sink.standing()?;
         if let Some(other) = standing.state.filter(|other| *other != state.manifest().state) {
             bail!("{}: the store belongs to the state {other}, and this is the state {}", sink.name(), state.manifest().state);
+        }
+        if standing.state.is_none() && sink.holds() != Holds::Changes {
+            bail!("{}: the store holds nothing yet, or is not there: name the store that refresh was given", sink.name());
         }
     }
     let mut verified = BTreeMap::<&'static str, Verified>::new();
@@ -107,7 +111,7 @@ pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>]) -> Result<BTreeMap<&'st
     for sink in sinks.iter_mut() {
         let name = sink.name();
         if let Some(graph) = sink.graph() {
-            verified.insert(name, graph::hold_against(&state, graph)?);
+            verified.insert(name, graph::hold_against(&state, graph, progress)?);
         }
     }
     Ok(verified)

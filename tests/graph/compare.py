@@ -200,7 +200,7 @@ class Expected:
         self.edges.setdefault((source, relation, target, canonical(properties)), properties)
 
     def artist(self, this, record):
-        for list, both in (("members", lambda it: (it, this)), ("groups", lambda it: (this, it)), ("aliases", lambda it: (this, it))):
+        for list, both in (("members", lambda it: (it, this)), ("groups", lambda it: (this, it)), ("aliases", lambda it: (it, this))):
             named = [clean(element.get("id")) for element in within(record, list, "name")]
             for id in filter(None, map(id_of, named + texts(record, list, "id"))):
                 source, target = both(name_of("Artist", id))

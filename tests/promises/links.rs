@@ -98,7 +98,7 @@ impl Record {
         let label = |id: &u64| node(Kind::Label, *id);
         match kind {
             Kind::Artist => {
-                self.first.iter().for_each(|id| add(Relation::AliasOf, own(), artist(id), None));
+                self.first.iter().for_each(|id| add(Relation::AliasOf, artist(id), own(), None));
                 self.second.iter().for_each(|id| add(Relation::MemberOf, artist(id), own(), None));
                 self.third.iter().for_each(|id| add(Relation::MemberOf, own(), artist(id), None));
                 return;
@@ -295,7 +295,7 @@ impl Graph for Recorder {
 /// The end at which an edge is looked for.
 fn at(edge: &Edge) -> &Node {
     match edge.relation {
-        Relation::CreditedOn | Relation::SameAs => &edge.target,
+        Relation::AliasOf | Relation::CreditedOn | Relation::SameAs => &edge.target,
         _ => &edge.source,
     }
 }

@@ -189,7 +189,7 @@ impl EdgeId {
             LinkKind::IsGenre => (Relation::Is, own()?, Node::Genre(name?), None),
             LinkKind::IsStyle => (Relation::Is, own()?, Node::Style(name?), None),
             LinkKind::MemberOf => (Relation::MemberOf, own()?, other()?, None),
-            LinkKind::AliasOf => (Relation::AliasOf, own()?, other()?, None),
+            LinkKind::AliasOf => (Relation::AliasOf, other()?, own()?, None),
             LinkKind::SublabelOf => (Relation::SublabelOf, own()?, other()?, None),
             LinkKind::PartOf => (Relation::PartOf, Node::Style(name?), Node::Genre(property?), None),
             LinkKind::CreditedOn => (Relation::CreditedOn, Node::Person(name?), own()?, property),

@@ -96,7 +96,7 @@ pub enum Relation {
     Is,
     /// (artist) to the group that it is a member of.
     MemberOf,
-    /// (artist) to another name of it.
+    /// (artist) to the one that lists it as another name of its own.
     AliasOf,
     /// (label) to the label above it.
     SublabelOf,
@@ -204,7 +204,7 @@ impl fmt::Display for Edge {
 /// Edges that are looked at together: those of one kind of node, their *anchor*, so that every edge is in one family, at one anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// `MEMBER_OF` and `ALIAS_OF`, at their source.
+    /// `MEMBER_OF`, at its source, and `ALIAS_OF`, at its target.
     Artist,
     /// `SUBLABEL_OF`, at its source.
     Label,
@@ -247,7 +247,7 @@ impl Family {
     /// Relations of which the anchor is the source, and relations of which it is the target.
     pub const fn relations(self) -> (&'static [Relation], &'static [Relation]) {
         match self {
-            Family::Artist => (&[Relation::MemberOf, Relation::AliasOf], &[]),
+            Family::Artist => (&[Relation::MemberOf], &[Relation::AliasOf]),
             Family::Label => (&[Relation::SublabelOf], &[]),
             Family::Master => (&[Relation::By, Relation::Is], &[]),
             Family::Release => (&[Relation::By, Relation::On, Relation::DerivedFrom, Relation::Is], &[Relation::CreditedOn]),

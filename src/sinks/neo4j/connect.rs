@@ -50,6 +50,12 @@ impl Address {
         };
         let url = Url::parse(url).map_err(|_| unreadable())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
+        if matches!(url.scheme(), "http" | "https") {
+            return Err(SinkError::stop(format!(
+                "{} is how Neo4j's browser is reached; name the Bolt connector, as bolt://USER@HOST:7687",
+                url.scheme()
+            )));
+        }
         let known = matches!(url.scheme(), "bolt" | "bolt+s" | "bolt+ssc" | "neo4j" | "neo4j+s" | "neo4j+ssc");
         if !known || url.query().is_some() || url.fragment().is_some() {
             return Err(unreadable());
@@ -72,7 +78,8 @@ impl Address {
         let named = if database.is_empty() { String::new() } else { format!(" database {database}") };
         Ok(Address {
             place: format!("Neo4j{named} at {host}:{port} as user {user}"),
-            uri: format!("{}://{host}:{port}", url.scheme()),
+            // One server is written to. As neo4j: the driver would ask it for others, and hide why it cannot be connected to.
+            uri: format!("{}://{host}:{port}", url.scheme().replace("neo4j", "bolt")),
             user,
             password,
             database: Some(database).filter(|database| !database.is_empty()),
@@ -102,7 +109,9 @@ impl Address {
             Ok(graph)
         };
         match limited(Some(CONNECT), ping).await {
-            Some(connected) => connected.map_err(|error| not_connected(&self.place, self.uri.contains("+s"), error)),
+            Some(connected) => {
+                connected.map_err(|error| not_connected(&self.place, self.uri.contains("+s"), self.password.is_empty(), error))
+            }
             None => Err(silent(&self.place, CONNECT)),
         }
     }
@@ -284,7 +293,7 @@ mod tests {
         assert_eq!((address.password.as_str(), address.database.as_deref()), ("hu/sh@", Some("music")));
         let address = Address::parse("neo4j+s://db.example", Some("hush"))?;
         assert_eq!(address.place, "Neo4j at db.example:7687 as user neo4j");
-        assert_eq!((address.uri.as_str(), address.password.as_str()), ("neo4j+s://db.example:7687", "hush"));
+        assert_eq!((address.uri.as_str(), address.password.as_str()), ("bolt+s://db.example:7687", "hush"));
         assert_eq!(Address::parse("bolt://[::1]:7688", None)?.uri, "bolt://[::1]:7688");
         Ok(())
     }

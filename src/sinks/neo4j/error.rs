@@ -86,9 +86,15 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
 }
 
 /// The error of an attempt to connect, encrypted or not, with what to do about it.
-pub(super) fn not_connected(place: &str, encrypted: bool, error: Error) -> SinkError {
+pub(super) fn not_connected(place: &str, encrypted: bool, no_password: bool, error: Error) -> SinkError {
     let class = class(&error);
     let help = match &error {
+        Error::AuthenticationError(message) if message.contains("too many times") => {
+            "wrong passwords were tried too often: wait some seconds, and check user and password"
+        }
+        Error::AuthenticationError(message) if is_refusal(message) && no_password => {
+            "no password was given: name its file with --neo4j-password-file, or write it into the URL"
+        }
         Error::AuthenticationError(message) if is_refusal(message) => "the server refuses this user or password; check both",
         Error::ProtocolMismatch(_) => "what answers there is no Neo4j; name the port of its Bolt connector, 7687 unless set otherwise",
         Error::UnsupportedVersion(..) => "the server does not offer Bolt 4.4, or what answers there is no Neo4j",

@@ -30,12 +30,12 @@ const STATEMENTS: [&str; 24] = [
     "CREATE TEXT INDEX discodiff_release_title IF NOT EXISTS FOR (n:Release) ON (n.title)",
     "CREATE INDEX discodiff_master_year IF NOT EXISTS FOR (n:Master) ON (n.year)",
     "CREATE INDEX discodiff_release_year IF NOT EXISTS FOR (n:Release) ON (n.year)",
-    "CREATE FULLTEXT INDEX artist_fulltext IF NOT EXISTS FOR (n:Artist) ON EACH [n.name]",
-    "CREATE FULLTEXT INDEX label_fulltext IF NOT EXISTS FOR (n:Label) ON EACH [n.name]",
-    "CREATE FULLTEXT INDEX genre_fulltext IF NOT EXISTS FOR (n:Genre) ON EACH [n.name]",
-    "CREATE FULLTEXT INDEX style_fulltext IF NOT EXISTS FOR (n:Style) ON EACH [n.name]",
-    "CREATE FULLTEXT INDEX person_fulltext IF NOT EXISTS FOR (n:Person) ON EACH [n.name]",
-    "CREATE FULLTEXT INDEX release_fulltext IF NOT EXISTS FOR (n:Release) ON EACH [n.title]",
+    "CREATE FULLTEXT INDEX artist_name_fulltext IF NOT EXISTS FOR (n:Artist) ON EACH [n.name]",
+    "CREATE FULLTEXT INDEX label_name_fulltext IF NOT EXISTS FOR (n:Label) ON EACH [n.name]",
+    "CREATE FULLTEXT INDEX genre_name_fulltext IF NOT EXISTS FOR (n:Genre) ON EACH [n.name]",
+    "CREATE FULLTEXT INDEX style_name_fulltext IF NOT EXISTS FOR (n:Style) ON EACH [n.name]",
+    "CREATE FULLTEXT INDEX person_name_fulltext IF NOT EXISTS FOR (n:Person) ON EACH [n.name]",
+    "CREATE FULLTEXT INDEX release_title_fulltext IF NOT EXISTS FOR (n:Release) ON EACH [n.title]",
     "CALL db.awaitIndexes(300)",
 ];
 
