@@ -53,11 +53,7 @@ pub fn mend(
             request.progress.advance(Subject::Edges, chunk.read - read, chunk.expected.len() as u64);
             read = chunk.read;
             let wrong = chunk.compare(dictionary);
-            for edge in wrong.missing {
-                batch.bytes += edge.bytes();
-                batch.added.push(edge);
-                batch.flush(graph, false)?;
-            }
+            // Before anything is added: a relationship with a wrong property may stand where the right one is to be.
             for (stored, _) in wrong.extra {
                 // Where the links of some records are not known, an edge may be theirs.
                 let known = match &stored.edge {
@@ -68,6 +64,11 @@ pub fn mend(
                     batch.removed.push(stored.element);
                     batch.flush(graph, false)?;
                 }
+            }
+            for edge in wrong.missing {
+                batch.bytes += edge.bytes();
+                batch.added.push(edge);
+                batch.flush(graph, false)?;
             }
             Ok(())
         },

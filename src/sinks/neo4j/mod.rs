@@ -42,6 +42,8 @@ pub struct Neo4j {
     known: Arc<Mutex<Known>>,
     /// Calls of `mend` in this run.
     mended: i64,
+    /// Whether the graph had no relationships before the first of them: those that are mended are not there.
+    bare: bool,
     /// What the last run wrote.
     written: GraphWritten,
 }
@@ -66,6 +68,7 @@ impl Neo4j {
             run: None,
             candidates: Arc::default(),
             known: Arc::default(),
+            bare: false,
             mended: 0,
             written: GraphWritten::default(),
         })

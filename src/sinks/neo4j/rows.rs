@@ -113,7 +113,7 @@ impl Graph for Neo4j {
         // told by the watermark, so that it is not done again where only the answer to its commit was lost: the server may have given
         // the name of what was removed to something new
         self.mended += 1;
-        let this = self.mended;
+        let (this, mut bare) = (self.mended, self.bare);
         let shared = Arc::clone(&self.known);
         let mut known = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let there = self.patiently(|connection| {
@@ -128,12 +128,17 @@ impl Graph for Neo4j {
                     Some((run, ..)) if run == number => {}
                     _ => return Err(tables::fenced(tx.place)),
                 }
+                if this == 1 {
+                    bare = binding::relationships(tx).await? == 0;
+                }
                 let mark = "MATCH (w:DiscodiffWatermark {writer: 0}) SET w.mended = $mended";
                 tx.run(Query::new(mark.to_owned()).param("mended", this)).await?;
                 edges::remove_elements(tx, removed).await?;
                 nodes::ends(tx, added.iter(), &known, &mut there).await?;
-                // They are not there: the caller has just looked.
-                let made = edges::create(tx, added.iter()).await?;
+                let made = match bare {
+                    true => edges::create(tx, added.iter()).await?,
+                    false => edges::create_missing(tx, added.iter()).await?,
+                };
                 if made != added.len() as u64 {
                     *known = Known::default();
                     return Err(edges::end_is_gone(tx.place, added.len() as u64, made));
@@ -142,6 +147,8 @@ impl Graph for Neo4j {
             })
         })?;
         known.add(there);
+        drop(known);
+        self.bare = bare;
         Ok(())
     }
 }
