@@ -83,6 +83,11 @@ impl Progress {
         Progress { style, kinds, ticker: ticker.flatten() }
     }
 
+    /// Another, shown in the same way, for the next month.
+    pub fn another(&self) -> Progress {
+        Progress::new(self.style)
+    }
+
     /// A kind's file is opened; `total_bytes` is its size, compressed, where it is known.
     pub fn kind_started(&self, kind: Kind, total_bytes: Option<u64>) {
         // Where a kind is announced twice, what was said first stands.
