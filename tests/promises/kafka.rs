@@ -126,6 +126,7 @@ fn a_snapshot_that_is_complete_is_not_published_again_unless_asked_and_is_not_ap
     home.publish(&months[1], &broker, "").json(0);
     let applied = home.apply_topics(&broker, "").json(0);
     assert_eq!(applied["snapshot"], "2026-02");
+    assert_eq!(home.publish(&months[0], &broker, "").json(0)["kinds"]["release"]["published"], 0, "nor after another month");
     let (files, _) = by_files(&months[..2]);
     assert_same(&home.sqlite("state/discodiff.sqlite"), &files.sqlite("files.sqlite"), "published twice");
 }
@@ -298,6 +299,29 @@ mod interrupted {
             home.apply_topics(&broker, &format!("--state s{number} --sqlite {number}.sqlite -w 2")).json(0);
             assert_same(&home.sqlite(&format!("{number}.sqlite")), &files.sqlite("files.sqlite"), "published by halves");
         }
+    }
+
+    #[test]
+    fn a_second_publisher_takes_over_from_the_first_which_ends_with_words_and_nothing_is_there_twice() {
+        let Some(broker) = Broker::new() else { return };
+        let (home, months) = (Home::new(), small().folders());
+        let first = home
+            .publishing(&months[0], &broker, "--partitions 2")
+            .env("FAILPOINTS", "transaction-records=return(20);after-transaction=2*off->1*sleep(5000)")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let begun = Instant::now();
+        while broker.records("artists").len() < 60 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            sleep(Duration::from_millis(20));
+        }
+        let second = home.publish(&months[0], &broker, "").json(0);
+        let published = count(&second, "artist", "published");
+        assert!(published > 0 && published < count(&second, "artist", "records"), "it went on where the first was");
+        Ran::of(&first.wait_with_output().expect("ended")).refused(&["another publisher has begun to publish to"]);
+        assert!(KINDS.iter().all(|kind| broker.records(&format!("{kind}s")).values().all(|times| *times == 1)));
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         .set("queued.min.messages", "5000")
         .set("fetch.message.max.bytes", FETCH.to_string())
         .set("fetch.max.bytes", AHEAD.to_string())
+        // The default is a second, for which a partition whose queue was full would be left to run dry.
+        .set("fetch.queue.backoff.ms", "2")
         .create_with_context(Heard::default());
     consumer.map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
 }

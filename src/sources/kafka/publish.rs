@@ -109,13 +109,14 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     for file in files {
         let kind = file.kind;
         let last = catalogue.of(kind).next_back();
-        let same = last.filter(|attempt| attempt.snapshot == file.sha256 && !request.again);
+        let same = catalogue.of(kind).rfind(|attempt| attempt.snapshot == file.sha256).filter(|_| !request.again);
         let (attempt, before) = match same {
             Some(attempt) if attempt.ends.is_some() => {
                 published.kinds.insert(kind, publication(request, attempt, 0));
                 continue;
             }
-            Some(attempt) if attempt.begins.len() == partitions[kind] => (attempt.clone(), attempt.records),
+            // What another attempt has come after, or is cut into other partitions, cannot be gone on with.
+            Some(attempt) if Some(attempt) == last && attempt.begins.len() == partitions[kind] => (attempt.clone(), attempt.records),
             _ => {
                 let number = last.map_or(1, |attempt| attempt.attempt + 1);
                 (new_attempt(log, number, file, &snapshot.month), 0)
