@@ -441,11 +441,13 @@ impl<'a> Publisher<'a> {
     /// An error of the client, in words.
     fn failed(&self, what: &str, error: KafkaError) -> anyhow::Error {
         let heard = self.producer.context().heard.words();
-        let (fatal, error) = match (&error, self.producer.client().fatal_error()) {
-            (KafkaError::Transaction(error), fatal) => (error.is_fatal() || fatal.is_some(), error.to_string()),
-            (error, fatal) => (fatal.is_some(), error.to_string()),
+        // What comes after a client has been fenced only says that it was thrown away.
+        let error = match (self.producer.client().fatal_error(), &error) {
+            (Some((_, reason)), _) => reason,
+            (None, KafkaError::Transaction(error)) => error.to_string(),
+            (None, error) => error.to_string(),
         };
-        if fatal && (error.contains("fenced") || error.contains("Fenced") || error.contains("epoch")) {
+        if error.contains("fenced") {
             let prefix = &self.request.topics.prefix;
             return anyhow!("{what}: another publisher has begun to publish to {prefix}.*, and this one ends ({error})");
         }
