@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs all tests, from any folder, and stops whatever it started. Give DISCODIFF_TEST_POSTGRES to use a server of your own, or
-# DISCODIFF_TEST_NEO4J (Bolt) together with DISCODIFF_TEST_NEO4J_HTTP: tests wipe it.
+# Runs all tests, from any folder, and stops whatever it started. Give DISCODIFF_TEST_POSTGRES or DISCODIFF_TEST_KAFKA (host:port) to use
+# a server of your own, or DISCODIFF_TEST_NEO4J (Bolt) together with DISCODIFF_TEST_NEO4J_HTTP: tests wipe it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
 # The servers' data stand in the build folder. Run by root, PostgreSQL runs as another user, who cannot come to a folder below a
-# private one, such as root's own home: then they stand in a temporary folder. Neo4j's jars stay in the build folder all the same,
+# private one, such as root's own home: then they stand in a temporary folder. Jars stay in the build folder all the same,
 # so that they are fetched once.
 reachable() {
     local folder=$1
@@ -22,7 +22,7 @@ if [ -z "${SERVICES_DIR:-}${DISCODIFF_TEST_POSTGRES:-}" ] && [ "$(id -u)" = 0 ] 
 fi
 export SERVICES_LIB="${SERVICES_LIB:-${SERVICES_DIR:-$PWD/target/services}/lib}"
 export SERVICES_DIR="${SERVICES_DIR:-${temporary:-$PWD/target/services}}" CARGO_TERM_COLOR=never
-# Tests ask little of Neo4j and often: a fast start is worth more than throughput.
+# Tests ask little of the servers and often: a fast start is worth more than throughput.
 export SERVICES_JVM="${SERVICES_JVM--XX:TieredStopAtLevel=1}"
 output="$(mktemp target/test-output.XXXXXX)"
 started=()
@@ -74,6 +74,7 @@ use_service() {
 }
 use_service postgres DISCODIFF_TEST_POSTGRES
 use_service neo4j DISCODIFF_TEST_NEO4J
+use_service kafka DISCODIFF_TEST_KAFKA
 
 # Standard error apart: it would tear the result lines that are summed below.
 cargo test --no-fail-fast --features failpoints </dev/null | tee "$output"

@@ -68,7 +68,6 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
     fs::create_dir_all(&dumps)?;
     fs::write(dumps.join(format!("discogs_{date}_labels.xml")), xml)?;
     let request = Request {
-        dumps,
         state: folder.join("state"),
         workers: 1,
         block: BlockSize::default(),
@@ -78,7 +77,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
         stop: Arc::default(),
         progress: Arc::new(Progress::new(Style::Quiet)),
     };
-    refresh(&request, || Ok(vec![Box::new(Feed::open(feed)?) as Box<dyn Sink>]))
+    refresh(&request, &dumps, || Ok(vec![Box::new(Feed::open(feed)?) as Box<dyn Sink>]))
 }
 
 /// A folder that is gone when the example has ended.

@@ -8,24 +8,25 @@
 #   services.sh clean   [SERVICE...]   stop, then delete data and logs (the jars stay)
 #   services.sh env     [SERVICE...]   print the addresses that the tests read, as shell assignments
 #
-# SERVICE: postgres neo4j (the default: all of them)
+# SERVICE: postgres neo4j kafka (the default: all of them)
 #
 # Settings, all from the environment:
 #   SERVICES_DIR       data, logs, ports and pids             (default: target/services)
 #   SERVICES_LIB       jars, fetched once                     (default: lib in SERVICES_DIR)
-#   SERVICES_JAVA      the java that runs Neo4j, 17 or 21     (default: a JDK 17, else a JDK 21)
-#   SERVICES_JVM       more flags for it, such as -XX:TieredStopAtLevel=1 for a fast start and less throughput
+#   SERVICES_JAVA      the java of Neo4j and Kafka, 17 or 21  (default: a JDK 17, else a JDK 21)
+#   SERVICES_JVM       more flags for them, such as -XX:TieredStopAtLevel=1 for a fast start and less throughput
 #   SERVICES_WAIT      seconds to wait for readiness          (default: 120)
 #   POSTGRES_PORT      (default: a free one, remembered)      POSTGRES_PASSWORD postgres   (superuser postgres)
 #   POSTGRES_SHARED_BUFFERS 128MB                             POSTGRES_FSYNC on
 #   NEO4J_PORT, NEO4J_HTTP_PORT (free ones, remembered)       NEO4J_PASSWORD neo4j-password   (user neo4j)
 #   NEO4J_HEAP 1g                                             NEO4J_PAGECACHE 256m
+#   KAFKA_PORT, KAFKA_CONTROLLER_PORT (free ones, remembered) KAFKA_HEAP 512m
 # Everything listens on 127.0.0.1 only.
 #
 # A service NAME is made of install_NAME, start_NAME, stop_NAME, ready_NAME, env_NAME and its name in SERVICES.
 set -euo pipefail
 
-SERVICES=(postgres neo4j)
+SERVICES=(postgres neo4j kafka)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SERVICES_DIR=${SERVICES_DIR:-$HERE/../target/services}
@@ -42,6 +43,7 @@ POSTGRES_FSYNC=${POSTGRES_FSYNC:-on}
 NEO4J_PASSWORD=${NEO4J_PASSWORD:-neo4j-password}
 NEO4J_HEAP=${NEO4J_HEAP:-1g}
 NEO4J_PAGECACHE=${NEO4J_PAGECACHE:-256m}
+KAFKA_HEAP=${KAFKA_HEAP:-512m}
 
 say() { printf '[services] %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -206,9 +208,9 @@ env_postgres() {
   printf 'DISCODIFF_TEST_POSTGRES=postgres://postgres:%q@127.0.0.1:%s/postgres\n' "$POSTGRES_PASSWORD" "$(port_of postgres)"
 }
 
-# ---------------------------------------------------------------- neo4j
+# ---------------------------------------------------------------- java
 
-# The server runs on 17 and 21 only.
+# Neo4j runs on 17 and 21 only.
 java_bin() {
   local j
   for j in ${SERVICES_JAVA:+"$SERVICES_JAVA"} /usr/lib/jvm/*-17-*/bin/java /usr/lib/jvm/*-21-*/bin/java "$(command -v java || true)"; do
@@ -217,9 +219,9 @@ java_bin() {
   return 1
 }
 
-# Fetches the jars unless they are those of this pom. A lock of their own, since several SERVICES_DIR may share them.
-install_neo4j() {
-  local pom=$HERE/neo4j/pom.xml lib=$SERVICES_LIB/neo4j sum try t0=$SECONDS
+# jars NAME: fetches them unless they are those of this pom. A lock of their own, since several SERVICES_DIR may share them.
+jars() {
+  local pom=$HERE/$1/pom.xml lib=$SERVICES_LIB/$1 sum try t0=$SECONDS
   # newer Debians have no 17
   java_bin >/dev/null || (apt_install openjdk-17-jre-headless) || apt_install openjdk-21-jre-headless
   sum=$(sha256sum <"$pom")
@@ -229,20 +231,24 @@ install_neo4j() {
     command -v mvn >/dev/null || apt_install maven
     for try in 1 2 3 4; do
       rm -rf "$lib.new"
-      say "neo4j: fetching the jars"
+      say "$1: fetching the jars"
       mvn -B -q -ntp -f "$pom" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$lib.new" \
-        </dev/null >"$(logf neo4j-jars)" 2>&1 8>&- 9>&- && break
-      tail -n 20 "$(logf neo4j-jars)" >&2
-      ((try < 4)) || die "neo4j: could not fetch the jars, see $(logf neo4j-jars)"
+        </dev/null >"$(logf "$1-jars")" 2>&1 8>&- 9>&- && break
+      tail -n 20 "$(logf "$1-jars")" >&2
+      ((try < 4)) || die "$1: could not fetch the jars, see $(logf "$1-jars")"
       sleep $((try * 5))
     done
     echo "$sum" >"$lib.new/.pom"
     rm -rf "$lib"
     mv "$lib.new" "$lib"
-    say "neo4j: $(find "$lib" -name '*.jar' | wc -l) jars, $(du -sm "$lib" | cut -f1) MB, $((SECONDS - t0)) s"
+    say "$1: $(find "$lib" -name '*.jar' | wc -l) jars, $(du -sm "$lib" | cut -f1) MB, $((SECONDS - t0)) s"
   fi
   exec 8>&-
 }
+
+# ---------------------------------------------------------------- neo4j
+
+install_neo4j() { jars neo4j; }
 
 start_neo4j() {
   local home java
@@ -292,6 +298,76 @@ env_neo4j() {
   printf 'DISCODIFF_TEST_NEO4J=bolt://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j)"
   printf 'DISCODIFF_TEST_NEO4J_HTTP=http://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j-http)"
 }
+
+# ---------------------------------------------------------------- kafka
+
+install_kafka() { jars kafka; }
+
+start_kafka() {
+  local d conf java
+  d=$(data kafka); conf=$d/server.properties; java=$(java_bin)
+  mkdir -p "$d"/{conf,tmp}
+  choose_port kafka "${KAFKA_PORT:-}"
+  choose_port kafka-controller "${KAFKA_CONTROLLER_PORT:-}"
+  # Limits of size and of time are left at the broker's defaults: a topic sets its own, and the tests show that it does. What a
+  # topic's max.message.bytes allows, the broker takes: message.max.bytes is only the default of that. Of the broker's own, two must
+  # let a large batch pass: socket.request.max.bytes (100 MiB) does, and replica.fetch.max.bytes counts where there are replicas,
+  # and there only for brokers older than 0.10.1.
+  cat >"$conf" <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$(port_of kafka-controller)
+listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka-controller)
+advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$d/logs
+# a topic that nobody made is a mistake that a test should see
+auto.create.topics.enable=false
+# one broker: every internal topic has one replica, and few partitions
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+# groups form at once instead of after 3 s
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+# the cleaner's map is allocated up front: 128 MB unless told
+log.cleaner.dedupe.buffer.size=8388608
+EOF
+  cat >"$d/conf/log4j2.xml" <<'EOF'
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="WARN">
+  <Appenders>
+    <Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="[%d] %p %m (%c)%n"/></Console>
+  </Appenders>
+  <Loggers>
+    <Root level="INFO"><AppenderRef ref="out"/></Root>
+    <Logger name="org.apache.kafka.common.config.AbstractConfig" level="WARN"/>
+  </Loggers>
+</Configuration>
+EOF
+  local -a jvm=("$java" -XX:+UseSerialGC "${JVM[@]}" -Djava.awt.headless=true "-Djava.io.tmpdir=$d/tmp"
+    "-Dlog4j2.configurationFile=$d/conf/log4j2.xml" -Dlog4j2.disable.jmx=true -cp "$SERVICES_LIB/kafka/*")
+  # the cluster id is any 16 bytes in base64url
+  [ -f "$d/logs/meta.properties" ] || "${jvm[@]}" -Xmx128m kafka.tools.StorageTool format \
+    -t c2VydmljZXMtZm9yLXRlcw -c "$conf" --ignore-formatted </dev/null >"$(logf kafka-format)" 2>&1 9>&- ||
+    { tail -n 20 "$(logf kafka-format)" >&2; die "kafka: format failed"; }
+  spawn kafka "${jvm[@]}" -Xms"$KAFKA_HEAP" -Xmx"$KAFKA_HEAP" kafka.Kafka "$conf"
+}
+
+stop_kafka() { end kafka TERM; }
+
+# The broker says so itself once all of it listens; the port is asked too, since the log may be an old one's.
+ready_kafka() { grep -q 'Kafka Server started' "$(logf kafka)" && port_taken "$(port_of kafka)"; }
+
+env_kafka() { printf 'DISCODIFF_TEST_KAFKA=127.0.0.1:%s\n' "$(port_of kafka)"; }
 
 # ---------------------------------------------------------------- commands
 

@@ -12,7 +12,7 @@
 //!
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
-//! - [`sources`]: dump folders, reader threads, blocks, the bound on bytes in flight
+//! - [`sources`]: dump folders, Kafka topics, reader threads, blocks, the bound on bytes in flight
 //! - [`dataflows`]: the refresh dataflow: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
 //! - [`state`]: what the sinks were last brought to

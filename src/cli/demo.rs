@@ -41,7 +41,7 @@ impl DemoArgs {
         // The demo is the same everywhere and touches nothing of anyone's: sinks and a state named elsewhere are not for it.
         flags.give(Key::Null, Some("true"));
         let mut settings = load(&flags)?;
-        (settings.null, settings.dumps) = (false, None);
+        (settings.null, settings.dumps, settings.kafka) = (false, None, false);
         if settings.origin(Key::State) != Origin::Flag {
             settings.state = Some("discodiff-demo".into());
         }
@@ -60,8 +60,8 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     demo::unpack(&dumps).with_context(|| format!("cannot write to {}", dumps.display()))?;
     let mut runs = Vec::new();
     for (month, _) in demo::MONTHS {
-        let request = open::request(settings, &dumps.join(month))?;
-        runs.push(refresh(&request, || open::sinks(settings, Access::Write))?);
+        let request = open::request(settings)?;
+        runs.push(refresh(&request, &dumps.join(month), || open::sinks(settings, Access::Write))?);
     }
     if settings.json {
         output::json(&runs.iter().map(|run| &run.report).collect::<Vec<_>>())?;

@@ -12,6 +12,7 @@ mod open;
 pub mod output;
 pub mod panics;
 pub mod plan;
+pub mod publish;
 pub mod refresh;
 mod report;
 pub mod status;
@@ -62,6 +63,8 @@ pub struct Cli {
 pub enum Command {
     /// Bring the sinks to a month: insert, update and delete what changed, and nothing else
     Refresh(refresh::RefreshArgs),
+    /// Publish the records of dumps to Kafka topics, from which any number of refreshes can read
+    Publish(publish::PublishArgs),
     /// Say what refresh would do, without writing anything
     Plan(plan::PlanArgs),
     /// Prove from their content that the sinks equal the state, and name the keys that differ
@@ -82,6 +85,7 @@ impl Command {
         match self {
             Command::Generate(_) => load(&Flags::of(&[])),
             Command::Refresh(args) => args.settings(),
+            Command::Publish(args) => args.settings(),
             Command::Plan(args) => args.settings(),
             Command::Verify(args) => args.settings(),
             Command::Status(args) => args.settings(),
@@ -93,6 +97,7 @@ impl Command {
     fn run(&self, settings: &Settings) -> anyhow::Result<Exit> {
         match self {
             Command::Refresh(_) => refresh::run(settings),
+            Command::Publish(args) => publish::run(args, settings),
             Command::Plan(_) => plan::run(settings),
             Command::Verify(_) => verify::run(settings),
             Command::Status(_) => status::run(settings),

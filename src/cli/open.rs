@@ -13,7 +13,6 @@ use crate::sinks::{Access, Sink};
 use crate::sources::BlockSize;
 use crate::telemetry::{Progress, Style};
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -38,11 +37,10 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
 }
 
 /// What a run is asked for.
-pub fn request(settings: &Settings, dumps: &Path) -> Result<Request> {
+pub fn request(settings: &Settings) -> Result<Request> {
     // Data goes to stdout only, so that --json and progress do not meet.
     let style = Style::of(false, std::io::stderr().is_terminal());
     Ok(Request {
-        dumps: dumps.to_owned(),
         state: settings.state_dir()?.to_owned(),
         workers: settings.workers,
         block: BlockSize::default(),
@@ -55,7 +53,7 @@ pub fn request(settings: &Settings, dumps: &Path) -> Result<Request> {
 }
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP; a second one ends the process at once.
-fn stop_requested() -> &'static Arc<AtomicBool> {
+pub fn stop_requested() -> &'static Arc<AtomicBool> {
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     STOP.get_or_init(|| {
         let stop = Arc::new(AtomicBool::new(false));

@@ -59,8 +59,8 @@ impl PlanArgs {
 
 /// Looks, and says what a refresh would do.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let request = open::request(settings, settings.dumps_dir()?)?;
-    let foreseen = foresee(&request, open::sinks(settings, Access::Read)?)?;
+    let request = open::request(settings)?;
+    let foreseen = foresee(&request, settings.dumps_dir()?, open::sinks(settings, Access::Read)?)?;
     drop(request);
     if settings.json {
         let withheld: Vec<_> = foreseen.refreshed.notes.withheld.iter().collect();

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::{open, output, report};
-use crate::refresh::refresh;
+use crate::refresh::{Refreshed, refresh, refresh_topics};
 use crate::sinks::Access;
 
-use crate::settings::{DumpsFlags, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +19,8 @@ Examples:
   discodiff refresh --dumps 2025-12 --state state \\
       --neo4j bolt://neo4j@db:7687 --neo4j-password-file /run/secrets/neo4j
       bring the graph of all records in Neo4j to it
+  discodiff refresh --kafka --brokers kafka:9092 --state state
+      apply each month that was published completely and not applied yet
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 
@@ -33,6 +35,12 @@ pub struct RefreshArgs {
     /// The dumps.
     #[command(flatten)]
     pub dumps: DumpsFlags,
+    /// Dumps from topics.
+    #[command(flatten)]
+    pub from: FromFlags,
+    /// The topics.
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
@@ -47,26 +55,62 @@ pub struct RefreshArgs {
     pub output: OutputFlags,
 }
 
+/// Whether dumps come from topics.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FromFlags {
+    /// Read the dumps that were published to Kafka topics, instead of a folder: all months that are complete, then end
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Kafka")]
+    pub kafka: Option<String>,
+}
+
+impl Group for FromFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Kafka, self.kafka.as_ref());
+    }
+}
+
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.dumps, &self.state, &self.sinks, &self.run, &self.output]).needing(&[Key::Dumps, Key::State]))
+        let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        let flags = Flags::of(&groups).needing(&[Key::State]);
+        let settings = load(&flags)?;
+        // Which of the two is missing can be said only when it is known where dumps come from.
+        let missing = if settings.kafka { Key::Brokers } else { Key::Dumps };
+        let there = if settings.kafka { settings.brokers.is_some() } else { settings.dumps.is_some() };
+        if there { Ok(settings) } else { load(&flags.needing(&[missing])) }
     }
 }
 
 /// Applies the month, and says what it came to.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let request = open::request(settings, settings.dumps_dir()?)?;
-    let refreshed = refresh(&request, || open::sinks(settings, Access::Write))?;
-    drop(request);
-    if settings.json {
-        output::json(&refreshed.report)?;
+    let request = open::request(settings)?;
+    let mut all = if settings.kafka {
+        refresh_topics(&request, &settings.topics()?, || open::sinks(settings, Access::Write))?
     } else {
-        output::text(&report::table(&refreshed))?;
+        vec![refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?]
+    };
+    drop(request);
+    if all.is_empty() {
+        all.push(Refreshed::default());
     }
-    for (sink, kind) in &refreshed.notes.brought_up {
-        tracing::info!("{sink} was new or behind: its {} were brought up in this run", kind.plural());
+    if settings.json {
+        match &all[..] {
+            [one] => output::json(&one.report)?,
+            all => output::json(&all.iter().map(|one| &one.report).collect::<Vec<_>>())?,
+        }
+    } else {
+        all.iter().try_for_each(|one| output::text(&report::table(one)))?;
     }
-    report::notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
-    Ok(report::exit(&refreshed))
+    let mut exit = Exit::Complete;
+    for refreshed in &all {
+        for (sink, kind) in &refreshed.notes.brought_up {
+            tracing::info!("{sink} was new or behind: its {} were brought up in this run", kind.plural());
+        }
+        report::notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
+        if report::exit(refreshed) != Exit::Complete {
+            exit = Exit::Incomplete;
+        }
+    }
+    Ok(exit)
 }

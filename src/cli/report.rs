@@ -22,6 +22,10 @@ pub fn exit(refreshed: &Refreshed) -> Exit {
 pub fn table(refreshed: &Refreshed) -> String {
     let report = &refreshed.report;
     let mut text = String::new();
+    if report.kinds.is_empty() && report.snapshot.is_empty() {
+        let _ = writeln!(text, "Nothing to do: no snapshot in the topics is complete and newer than what the state holds.");
+        return text;
+    }
     if report.kinds.is_empty() {
         let _ = writeln!(text, "{}: nothing to do, the state holds this snapshot.", report.snapshot);
         return text;

@@ -20,11 +20,12 @@ fn every_command_and_flag_is_well_formed_and_explained() {
 }
 
 #[test]
-fn every_setting_is_a_flag_of_refresh() {
+fn every_setting_is_a_flag_of_refresh_or_for_topics_that_are_made_of_publish() {
     let cli = Cli::command();
-    let refresh = cli.find_subcommand("refresh").expect("there");
     for key in Key::ALL {
-        let found = refresh.get_arguments().any(|arg| arg.get_long().map(|long| format!("--{long}")) == Some(key.flag()));
+        let command = if key == Key::Partitions { "publish" } else { "refresh" };
+        let command = cli.find_subcommand(command).expect("there");
+        let found = command.get_arguments().any(|arg| arg.get_long().map(|long| format!("--{long}")) == Some(key.flag()));
         assert!(found, "{}", key.flag());
     }
 }

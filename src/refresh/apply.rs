@@ -82,8 +82,7 @@ pub fn apply(
         projections: kept.links.is_some().then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
     };
-    let (reading, inlets) =
-        read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget)).context("cannot start the reader")?;
+    let (reading, inlets) = read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget))?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
     for target in targets {

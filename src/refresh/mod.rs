@@ -14,8 +14,9 @@ mod judge;
 mod mend;
 mod plan;
 mod report;
+mod topics;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,7 +28,7 @@ use crate::dataflows::Flow;
 use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Snapshot, StoppedOnRequest};
+use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
@@ -36,12 +37,11 @@ pub use judge::{Allowed, Member, Plan, Stand, judge};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report, Wrote};
+pub use topics::refresh_topics;
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Folder of a month's dumps.
-    pub dumps: PathBuf,
     /// The state's folder.
     pub state: PathBuf,
     /// Number of timely workers.
@@ -66,15 +66,24 @@ impl Request {
     }
 }
 
-/// Brings the sinks that `open` gives to the snapshot in `request.dumps`. They are opened when the state is locked, and closed at the
+/// Brings the sinks that `open` gives to the snapshot in the folder `dumps`. They are opened when the state is locked, and closed at the
 /// end, however that comes.
-pub fn refresh(request: &Request, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
+pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
-    let snapshot = Snapshot::find(&request.dumps)?;
+    let snapshot = Snapshot::find(dumps)?;
     // Identifying a whole month's files takes some seconds.
     if request.stop.load(Ordering::Relaxed) {
         return Err(StoppedOnRequest.into());
     }
+    refresh_to(request, begun, snapshot, open)
+}
+
+fn refresh_to(
+    request: &Request,
+    begun: Instant,
+    snapshot: Snapshot,
+    open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
+) -> Result<Refreshed> {
     let state = State::open(&request.state)?;
     let mut sinks = open()?;
     let result = refresh_opened(request, begun, snapshot, state, &mut sinks);
@@ -93,6 +102,11 @@ fn refresh_opened(
 ) -> Result<Refreshed> {
     let members = members(state.manifest(), sinks)?;
     let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
+        let mut manifest = state.manifest().clone();
+        note_reached(&mut manifest, &snapshot);
+        if manifest != *state.manifest() {
+            state.replace(manifest)?;
+        }
         let mut refreshed = Refreshed::default();
         refreshed.report.snapshot = snapshot.month.clone();
         note_unread(state.manifest(), &members, sinks, &PerKind::default(), &mut refreshed.notes);
@@ -194,6 +208,7 @@ fn refresh_opened(
             }
         }
     }
+    note_reached(&mut manifest, &snapshot);
     note_unread(&before, &members, sinks, &plan.read, &mut refreshed.notes);
     fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
     state.replace(manifest)?;
@@ -206,6 +221,18 @@ fn refresh_opened(
     refreshed.report.snapshot = snapshot.month;
     refreshed.report.seconds = begun.elapsed().as_secs_f64();
     Ok(refreshed)
+}
+
+/// Notes where the state stands in topics: behind the attempts of a snapshot that it holds.
+fn note_reached(manifest: &mut Manifest, snapshot: &Snapshot) {
+    for (kind, file) in snapshot.files.iter() {
+        let (Some(file), Some(applied)) = (file, &manifest.kinds[kind]) else { continue };
+        if let Place::Topic(stretch) = &file.place
+            && file.sha256 == applied.sha256
+        {
+            manifest.topics[kind] = Some(stretch.attempt.reached());
+        }
+    }
 }
 
 /// What the next generation's manifest says of the links, whose dictionary is saved here.

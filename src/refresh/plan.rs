@@ -1,6 +1,7 @@
 //! What a refresh would do, without writing anything anywhere.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -44,9 +45,9 @@ pub struct Samples {
 }
 
 /// Foresees a refresh. `stores` are opened for reading; the first that holds documents says which fields would change.
-pub fn foresee(request: &Request, mut stores: Vec<Box<dyn Sink>>) -> Result<Foreseen> {
+pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) -> Result<Foreseen> {
     let begun = Instant::now();
-    let snapshot = Snapshot::find(&request.dumps)?;
+    let snapshot = Snapshot::find(dumps)?;
     let state = State::look(&request.state)?;
     let manifest = state.manifest().clone();
     let mut stand: Vec<Member> = members(&manifest, &mut stores)?;

@@ -54,6 +54,17 @@ pub struct DumpsFlags {
     pub dumps: Option<PathBuf>,
 }
 
+/// Where topics are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KafkaFlags {
+    /// Kafka brokers, host:port, several of them separated by commas
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Kafka")]
+    pub brokers: Option<String>,
+    /// What the names of the topics begin with: discogs.artists and so on [default: discogs]
+    #[arg(long, value_name = "PREFIX", help_heading = "Kafka")]
+    pub topic_prefix: Option<String>,
+}
+
 /// Where the state is, and the settings file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StateFlags {
@@ -136,6 +147,13 @@ pub struct OutputFlags {
 impl Group for DumpsFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Dumps, self.dumps.as_ref());
+    }
+}
+
+impl Group for KafkaFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Brokers, self.brokers.as_ref());
+        flags.give(Key::TopicPrefix, self.topic_prefix.as_ref());
     }
 }
 

@@ -7,6 +7,14 @@ use std::fmt;
 pub enum Key {
     /// Folder of the month's dump files.
     Dumps,
+    /// Whether dumps are read from Kafka topics.
+    Kafka,
+    /// The Kafka brokers.
+    Brokers,
+    /// What the names of topics begin with.
+    TopicPrefix,
+    /// Partitions of new topics.
+    Partitions,
     /// Folder of the state.
     State,
     /// The SQLite file.
@@ -43,8 +51,12 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 17] = [
+    pub const ALL: [Key; 21] = [
         Key::Dumps,
+        Key::Kafka,
+        Key::Brokers,
+        Key::TopicPrefix,
+        Key::Partitions,
         Key::State,
         Key::Sqlite,
         Key::Postgres,
@@ -67,6 +79,10 @@ impl Key {
     pub const fn name(self) -> &'static str {
         match self {
             Key::Dumps => "dumps",
+            Key::Kafka => "kafka",
+            Key::Brokers => "brokers",
+            Key::TopicPrefix => "topic_prefix",
+            Key::Partitions => "partitions",
             Key::State => "state",
             Key::Sqlite => "sqlite",
             Key::Postgres => "postgres",
@@ -105,6 +121,7 @@ impl Key {
     pub const fn purpose(self) -> &'static str {
         match self {
             Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
+            Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
             Key::State => {
                 "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \
                  another state than the last one's would load the whole catalogue again"
@@ -156,6 +173,7 @@ mod tests {
         assert_eq!(meant("allow-delete"), Some(Key::AllowDeletes));
         assert_eq!(meant("POSTGRESS"), Some(Key::Postgres));
         assert_eq!(meant("neo4jj"), Some(Key::Neo4j));
-        assert_eq!(meant("kafka"), None);
+        assert_eq!(meant("topics_prefix"), Some(Key::TopicPrefix));
+        assert_eq!(meant("rabbitmq"), None);
     }
 }

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use flags::{DumpsFlags, Flags, Group, OutputFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
+pub use flags::{DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
 pub use key::Key;
 pub use load::load;
 pub use mistake::{Mistake, Mistakes, Origin};
@@ -32,11 +32,21 @@ pub use resolve::resolve;
 pub use secret::Secret;
 pub use value::LogFormat;
 
+use crate::sources::kafka::Topics;
+
 /// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
 #[derive(Clone)]
 pub struct Settings {
     /// Folder of the month's dump files.
     pub dumps: Option<PathBuf>,
+    /// Dumps are read from Kafka topics; never together with a folder of them.
+    pub kafka: bool,
+    /// Kafka brokers, `host:port`, several of them separated by commas.
+    pub brokers: Option<String>,
+    /// What the names of topics begin with.
+    pub topic_prefix: String,
+    /// Partitions of topics that are made; those that are there must have as many.
+    pub partitions: Option<usize>,
     /// Folder of the state.
     pub state: Option<PathBuf>,
     /// The SQLite file, where one was named; see [`Settings::sqlite_file`].
@@ -88,6 +98,12 @@ impl Settings {
         needed(Key::State, self.state.as_deref())
     }
 
+    /// The topics, or what to say where no broker was named.
+    pub fn topics(&self) -> Result<Topics, Mistakes> {
+        let brokers = needed(Key::Brokers, self.brokers.as_deref())?.to_owned();
+        Ok(Topics { brokers, prefix: self.topic_prefix.clone() })
+    }
+
     /// Whether a sink was named.
     pub fn names_a_sink(&self) -> bool {
         self.sqlite.is_some() || self.postgres.is_some() || self.neo4j.is_some() || self.feed.is_some()
@@ -103,6 +119,11 @@ impl Settings {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         match key {
             Key::Dumps => path(&self.dumps),
+            Key::Kafka => Some(self.kafka.to_string()),
+            Key::Brokers => self.brokers.clone(),
+            // Of no use without brokers.
+            Key::TopicPrefix => self.brokers.is_some().then(|| self.topic_prefix.clone()),
+            Key::Partitions => self.partitions.map(|partitions| partitions.to_string()),
             Key::State => path(&self.state),
             Key::Sqlite => path(&self.sqlite),
             Key::Postgres => self.postgres.as_ref().map(load::masked),
@@ -123,8 +144,8 @@ impl Settings {
     }
 }
 
-fn needed(key: Key, path: Option<&Path>) -> Result<&Path, Mistakes> {
-    path.ok_or_else(|| {
+fn needed<T: ?Sized>(key: Key, given: Option<&T>) -> Result<&T, Mistakes> {
+    given.ok_or_else(|| {
         let mut mistakes = Mistakes::default();
         mistakes.add_missing(key);
         mistakes

@@ -93,6 +93,10 @@ impl Resolver {
     fn finish(mut self, needed: &[Key]) -> Result<Settings, Mistakes> {
         let mut settings = Settings {
             dumps: self.take(Key::Dumps, value::path),
+            kafka: self.take(Key::Kafka, value::boolean).unwrap_or(false),
+            brokers: self.take(Key::Brokers, value::brokers),
+            topic_prefix: self.take(Key::TopicPrefix, value::topic_prefix).unwrap_or_else(|| TOPIC_PREFIX.into()),
+            partitions: self.take(Key::Partitions, value::partitions),
             state: self.take(Key::State, value::path),
             sqlite: self.take(Key::Sqlite, value::path),
             postgres: self.take(Key::Postgres, value::postgres),
@@ -112,6 +116,7 @@ impl Resolver {
             origins: BTreeMap::new(),
         };
         self.settle_null(&mut settings);
+        self.settle_kafka(&mut settings);
         let postgres = |url: &str| url.parse::<tokio_postgres::Config>().is_ok_and(|url| url.get_password().is_some());
         self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);
         let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
@@ -145,6 +150,23 @@ impl Resolver {
         }
     }
 
+    /// Dumps come from a folder or from topics: the stronger layer decides, within one layer it is a mistake.
+    fn settle_kafka(&mut self, settings: &mut Settings) {
+        let (Some(kafka), Some(dumps)) = (self.origins.get(&Key::Kafka), self.origins.get(&Key::Dumps)) else { return };
+        if !settings.kafka {
+            return;
+        }
+        match kafka.cmp(dumps) {
+            std::cmp::Ordering::Greater => settings.dumps = None,
+            std::cmp::Ordering::Less => settings.kafka = false,
+            std::cmp::Ordering::Equal => {
+                let (place, other) = (kafka.place(Key::Kafka), dumps.place(Key::Dumps));
+                self.mistakes
+                    .add(place, format!("dumps are read from topics or from a folder, and {other} names one; leave one of them out"));
+            }
+        }
+    }
+
     /// A file with the password of a server is of use where the server is named, without a password.
     fn check_password(&mut self, key: Key, of: Key, url: &Option<Secret>, file: &Option<PathBuf>, has_password: impl Fn(&str) -> bool) {
         let Some(origin) = self.origins.get(&of).filter(|_| file.is_some()) else { return };
@@ -160,6 +182,9 @@ impl Resolver {
         self.mistakes.add(origin.place(of), words);
     }
 }
+
+/// The topics are `discogs.artists` and so on.
+const TOPIC_PREFIX: &str = "discogs";
 
 /// A month deletes a few hundredths of a percent of a kind; a tenth of a file lost is far beyond one percent.
 const DELETE_LIMIT_PERCENT: f64 = 1.0;

@@ -50,7 +50,7 @@ fn a_flag_can_take_back_what_the_file_allows() {
 #[test]
 fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right() {
     let text = "wrokers = 4\nmemory = 5\njson = \"yes\"\n[postgres]\nhost = 1\n";
-    let variables = environment(&[("DISCODIFF_MEMROY", "1GiB"), ("DISCODIFF_LOG_FORMAT", "xml"), ("DISCODIFF_KAFKA", "x")]);
+    let variables = environment(&[("DISCODIFF_MEMROY", "1GiB"), ("DISCODIFF_LOG_FORMAT", "xml"), ("DISCODIFF_RABBITMQ", "x")]);
     let said = mistakes(resolve(&flags(&[(Key::Workers, "0")]).needing(&[Key::State]), variables, file(text)));
     for expected in [
         "9 mistakes in the settings:\n  - ",
@@ -60,7 +60,7 @@ fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right()
         "- /etc/discodiff.toml: postgres: a value of type table is wrong; right is a URL",
         "- DISCODIFF_MEMROY: no such setting; did you mean DISCODIFF_MEMORY?",
         "- DISCODIFF_LOG_FORMAT: \"xml\" is wrong; right is \"text\" or \"json\"",
-        "- DISCODIFF_KAFKA: no such setting\n",
+        "- DISCODIFF_RABBITMQ: no such setting\n",
         "- --workers: \"0\" is wrong; right is a whole number from 1 to 64",
         "- --state: is needed: the folder where discodiff keeps",
     ] {
@@ -158,6 +158,23 @@ fn null_in_a_stronger_layer_drops_the_sinks_and_in_the_same_layer_is_refused() {
     assert!(!settings.null && settings.sqlite_file() == Some("a".into()));
     let said = mistakes(resolve(&flags(&[(Key::Null, "true"), (Key::Feed, "f")]), [], None));
     assert!(said.contains("--null: means no sink, yet --feed names one"), "{said}");
+}
+
+#[test]
+fn dumps_come_from_topics_or_from_a_folder_as_the_stronger_layer_says() {
+    let settings = resolve(&flags(&[(Key::Kafka, "true")]), [], file("dumps = \"d\"\nbrokers = \"kafka:9092\"")).expect("settings");
+    assert!(settings.kafka && settings.dumps.is_none());
+    let topics = settings.topics().expect("topics");
+    assert_eq!((topics.brokers.as_str(), topics.of(crate::model::Kind::Label).as_str()), ("kafka:9092", "discogs.labels"));
+    let settings = resolve(&flags(&[(Key::Dumps, "d")]), [], file("kafka = true")).expect("settings");
+    assert!(!settings.kafka && settings.dumps.is_some());
+    let said = mistakes(resolve(&flags(&[(Key::Kafka, "true"), (Key::Dumps, "d")]), [], None));
+    assert!(said.contains("--kafka: dumps are read from topics or from a folder, and --dumps names one"), "{said}");
+    let said = mistakes(resolve(&flags(&[(Key::Partitions, "65"), (Key::Brokers, "kafka")]), [], None));
+    assert!(said.contains("--partitions: \"65\" is wrong") && said.contains("--brokers: \"kafka\" is wrong"), "{said}");
+    assert!(
+        resolve(&Flags::default(), [], None).expect("settings").topics().is_err_and(|said| said.to_string().contains("DISCODIFF_BROKERS"))
+    );
 }
 
 #[test]

@@ -44,6 +44,10 @@ const FILTER: &str = "a filter such as \"info\" or \"warn,discodiff=debug\"";
 const POSTGRES: &str = "a URL such as postgresql://user@host:5432/database";
 const NEO4J: &str = "a URL such as bolt://user@host:7687, neo4j://user@host:7687/database or bolt+s://user@host:7687";
 
+const BROKERS: &str = "host:port, or several of them separated by commas, such as kafka-1:9092,kafka-2:9092";
+const PREFIX: &str = "1 to 200 letters, digits, dots, underscores or hyphens";
+const PARTITIONS: &str = "a whole number from 1 to 64";
+
 fn wrong<T>(given: impl Display, right: &str) -> Result<T, String> {
     Err(format!("{given} is wrong; right is {right}"))
 }
@@ -93,6 +97,38 @@ pub(super) fn workers(raw: &Raw) -> Result<usize, String> {
     match given.parse::<i64>() {
         Ok(number) if (1..=MAX_WORKERS).contains(&number) => usize::try_from(number).or_else(|_| wrong(&given, WORKERS)),
         _ => wrong(format_args!("\"{given}\""), WORKERS),
+    }
+}
+
+/// Brokers, without a scheme.
+pub(super) fn brokers(raw: &Raw) -> Result<String, String> {
+    let given = raw.text(BROKERS)?;
+    let right = |broker: &str| {
+        let parts = broker.trim().rsplit_once(':');
+        parts.is_some_and(|(host, port)| {
+            let host_is_right = !host.is_empty() && !host.contains(['/', '@', ' ']);
+            host_is_right && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+    };
+    if given.split(',').all(right) { Ok(given) } else { wrong(format_args!("\"{given}\""), BROKERS) }
+}
+
+/// A topic's name has at most 249 characters.
+pub(super) fn topic_prefix(raw: &Raw) -> Result<String, String> {
+    let given = raw.text(PREFIX)?;
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=200).contains(&given.len()) && given.bytes().all(right) { Ok(given) } else { wrong(format_args!("\"{given}\""), PREFIX) }
+}
+
+/// There are 64 shards, so more partitions would stay empty.
+pub(super) fn partitions(raw: &Raw) -> Result<usize, String> {
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        _ => raw.text(PARTITIONS)?,
+    };
+    match given.parse::<usize>() {
+        Ok(number) if (1..=64).contains(&number) => Ok(number),
+        _ => wrong(format_args!("\"{given}\""), PARTITIONS),
     }
 }
 
@@ -183,6 +219,20 @@ mod tests {
         for given in ["", "much", "63MiB", "-1GiB", "256 apples", "NaN"] {
             assert!(memory(&text(given)).is_err(), "{given}");
         }
+    }
+
+    #[test]
+    fn brokers_prefix_and_partitions_are_refused_before_a_broker_is_asked() {
+        for given in ["kafka:9092", "a:1,b:2, c:3", "[::1]:9092", "127.0.0.1:19092"] {
+            assert!(brokers(&text(given)).is_ok(), "{given}");
+        }
+        for given in ["", "kafka", "kafka:", "kafka:0", "kafka:99999", "kafka://kafka:9092", "a:1,,b:2", "u:p@kafka:9092"] {
+            assert!(brokers(&text(given)).is_err(), "{given}");
+        }
+        assert_eq!(topic_prefix(&text("discogs.test_1-x")).as_deref(), Ok("discogs.test_1-x"));
+        assert!(["", "a b", "a/b", "ä"].iter().all(|given| topic_prefix(&text(given)).is_err()));
+        assert_eq!(partitions(&Raw::Toml(Value::Integer(64), PathBuf::new())), Ok(64));
+        assert!(["0", "65", "many", "-1"].iter().all(|given| partitions(&text(given)).is_err()));
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Budget {
         self.lock().peak
     }
 
+    /// Whether the run is over.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Ends all waiting: the run is over.
     pub fn close(&self) {
         self.lock().closed = true;

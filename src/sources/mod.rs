@@ -2,6 +2,8 @@
 
 mod budget;
 mod dump_files;
+pub mod kafka;
+mod reading;
 mod snapshot;
 mod stop;
 
@@ -12,8 +14,8 @@ use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
 pub use budget::Budget;
-pub use dump_files::{BlockSize, Reading, read};
-pub use snapshot::{DumpFile, Snapshot, SnapshotError};
+pub use reading::{BlockSize, Position, Reading, read};
+pub use snapshot::{DumpFile, Place, Snapshot, SnapshotError};
 pub use stop::{Stop, StoppedOnRequest};
 
 /// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::kafka::Stretch;
 use crate::model::{Kind, PerKind};
 
 /// What is wrong with a dumps folder.
@@ -60,16 +62,25 @@ pub enum SnapshotError {
     },
 }
 
+/// Where the records of a dump file are read from.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// The file itself.
+    File(PathBuf),
+    /// A topic that it was published to.
+    Topic(Arc<Stretch>),
+}
+
 /// One dump file.
 #[derive(Clone, Debug)]
 pub struct DumpFile {
     /// Which kind of records it holds.
     pub kind: Kind,
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// Its name, without the folder.
     pub name: String,
-    /// Its size in bytes, as it is on disk.
+    /// Its size in bytes, as it is on disk; of one that was published, its records' size.
     pub bytes: u64,
     /// sha256 of the file as it is on disk, in hexadecimal: its identity.
     pub sha256: String,
@@ -179,7 +190,7 @@ fn identify(kind: Kind, path: PathBuf, name: String) -> Result<DumpFile, Snapsho
         Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
     };
     match hash() {
-        Ok((bytes, sha256)) => Ok(DumpFile { kind, path, name, bytes, sha256, checksum_agrees: None }),
+        Ok((bytes, sha256)) => Ok(DumpFile { kind, place: Place::File(path), name, bytes, sha256, checksum_agrees: None }),
         Err(source) => Err(SnapshotError::Io { path, source }),
     }
 }

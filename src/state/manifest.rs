@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::model::graph::LINKS_VERSION;
 use crate::model::{CANONICAL_VERSION, Kind, PerKind, RULES_VERSION};
 use crate::sinks::Epoch;
+use crate::sources::kafka::Reached;
 
 /// Version of the layout of manifest and part files.
 const FORMAT: u32 = 2;
@@ -113,6 +114,9 @@ pub struct Manifest {
     /// The links, once a graph was ever kept. Absent in format 1.
     #[serde(default)]
     pub links: Option<Links>,
+    /// How far the state has come in the topics that it was refreshed from, if it was. Absent in format 1.
+    #[serde(default)]
+    pub topics: PerKind<Option<Reached>>,
 }
 
 /// What is kept of the links that records assert.
@@ -164,6 +168,7 @@ impl Manifest {
             kinds: PerKind::default(),
             parts: Vec::new(),
             links: None,
+            topics: PerKind::default(),
         }
     }
 

@@ -130,6 +130,11 @@ impl Progress {
         Progress { style, subjects, ticker: ticker.flatten() }
     }
 
+    /// Another, shown in the same way, for the next month.
+    pub fn another(&self) -> Progress {
+        Progress::new(self.style)
+    }
+
     /// A subject is begun; `total` is the position at its end (of a kind, the size of its file, compressed), where it is known.
     pub fn started(&self, subject: impl Into<Subject>, total: Option<u64>) {
         let counters = self.of(subject);

@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 use cursor::{Cursor, Malformed, Tag};
-pub use split::{Ending, Record, Splitter};
+pub use split::{Ending, Record, Splitter, record_key};
 
 use crate::model::document::{Canonical, Document};
 use crate::model::{Digest, Kind};

@@ -74,6 +74,13 @@ pub fn peaceful() -> &'static Months {
     MONTHS.get_or_init(|| of_the_program("peaceful-months", &OPTIONS[..10]))
 }
 
+/// Three small months with duplicates and broken records.
+pub fn odd() -> &'static Months {
+    static MONTHS: OnceLock<Months> = OnceLock::new();
+    let options = ["--months", "3", "--releases", "1000", "--duplicates", "12", "--broken", "8", "--churn", "3", "--seed", "9"];
+    MONTHS.get_or_init(|| of_the_program("odd-months", &options))
+}
+
 /// Three small months with nothing odd among them.
 pub fn small() -> &'static Months {
     static MONTHS: OnceLock<Months> = OnceLock::new();

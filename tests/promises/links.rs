@@ -341,7 +341,6 @@ fn check(months: &[Month]) {
             held.extend(month.records.iter().filter(|((of, _), _)| *of == kind).map(|(key, record)| (*key, record.clone())));
         }
         let request = Request {
-            dumps: dumps.clone(),
             state: state.clone(),
             workers: month.workers,
             block: BlockSize { records: month.block, bytes: 1 << 20 },
@@ -353,7 +352,7 @@ fn check(months: &[Month]) {
         };
         let was_current = graph.told().standing.is_some();
         let sinks = || Ok(if month.graph { vec![Box::new(graph.clone()) as Box<dyn Sink>] } else { Vec::new() });
-        let refreshed = refresh(&request, sinks).expect("refreshed");
+        let refreshed = refresh(&request, &dumps, sinks).expect("refreshed");
         let told = graph.told();
         if !month.graph || !refreshed.notes.behind.is_empty() {
             continue;

@@ -1,6 +1,7 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
 mod broken;
+mod broker;
 mod command_line;
 mod deletes;
 #[cfg(feature = "failpoints")]
@@ -9,6 +10,7 @@ mod feed;
 mod generated;
 mod graph;
 mod harness;
+mod kafka;
 mod links;
 mod oracle;
 mod plan;

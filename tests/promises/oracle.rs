@@ -132,7 +132,6 @@ fn check(months: &[(Month, usize, usize)]) {
         write(&dumps, month);
         let expected = diff(&mut held, month);
         let request = Request {
-            dumps: dumps.clone(),
             state: state.clone(),
             workers: *workers,
             block: BlockSize { records: *block, bytes: 1 << 20 },
@@ -143,7 +142,7 @@ fn check(months: &[(Month, usize, usize)]) {
             progress: Arc::new(Progress::new(Style::Quiet)),
         };
         let open = || Ok(vec![Box::new(Feed::open(&feed)?) as Box<dyn Sink>]);
-        let refreshed = refresh(&request, open).expect("refreshed");
+        let refreshed = refresh(&request, &dumps, open).expect("refreshed");
         if let Some(counts) = refreshed.report.kinds.get(&Kind::Master) {
             let (lines, end) = read_feed(&feed, at);
             at = end;

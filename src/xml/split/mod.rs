@@ -13,6 +13,8 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use id::key as record_key;
+
 use bytes::Bytes;
 use memchr::{memchr, memmem};
 use patterns::{Match, Patterns, is_space, tag_end};

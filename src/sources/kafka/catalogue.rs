@@ -1,0 +1,165 @@
+//! The catalogue: what was published, how far, and where it lies.
+//!
+//! A compacted topic of one partition, with a record an attempt, replaced in each of its transactions. So the topics of records need never
+//! be searched for markers, neither by a publisher that goes on nor by a reader.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Topics;
+use super::client::{self, ANSWER};
+use super::message::{Marker, MarkerEnd};
+use crate::model::Kind;
+
+/// One publication of one dump file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The catalogue's id: topics that were made anew have another.
+    pub log: Uuid,
+    /// Which topic it is in.
+    pub kind: Kind,
+    /// Number in this topic, from 1 on.
+    pub attempt: u64,
+    /// sha256 of the dump file.
+    pub snapshot: String,
+    /// Its month.
+    pub month: String,
+    /// Its name.
+    pub file: String,
+    /// Offset of the begin marker in each partition.
+    pub begins: Vec<i64>,
+    /// Records published so far.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Position in the file of the last of them.
+    pub last: u64,
+    /// Once all are there.
+    pub ends: Option<Ends>,
+}
+
+/// How far a state has come in a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// The catalogue's id.
+    pub log: Uuid,
+    /// The attempt that was applied last.
+    pub attempt: u64,
+    /// The next offset of each partition.
+    pub offsets: Vec<i64>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// Offset of the end marker in each partition.
+    pub offsets: Vec<i64>,
+    /// Why the file was not read whole, if it was not.
+    pub defect: Option<String>,
+}
+
+impl Attempt {
+    /// The catalogue's key.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.kind.plural(), self.attempt)
+    }
+
+    /// Where a state stands that has applied it.
+    pub fn reached(&self) -> Reached {
+        let ends = self.ends.iter().flat_map(|ends| &ends.offsets);
+        Reached { log: self.log, attempt: self.attempt, offsets: ends.map(|offset| offset + 1).collect() }
+    }
+
+    /// The marker of one partition; at the end with the number of records there.
+    pub fn marker(&self, partition: usize, end: Option<(u64, Option<String>)>) -> Marker {
+        Marker {
+            log: self.log,
+            attempt: self.attempt,
+            partition,
+            snapshot: self.snapshot.clone(),
+            month: self.month.clone(),
+            file: self.file.clone(),
+            end: end.map(|(records, defect)| MarkerEnd { records, total: self.records, defect }),
+        }
+    }
+}
+
+/// All attempts.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    attempts: BTreeMap<(Kind, u64), Attempt>,
+}
+
+impl Catalogue {
+    /// Reads the catalogue of topics to which something should have been published.
+    pub fn find(topics: &Topics) -> Result<Catalogue> {
+        let name = topics.catalogue();
+        if !client::metadata(topics)?.topics().iter().any(|topic| topic.name() == name) {
+            bail!(
+                "there is no topic {name} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
+                 another --topic-prefix",
+                topics.brokers
+            );
+        }
+        Catalogue::read(topics)
+    }
+
+    /// Reads all of it that is committed.
+    pub fn read(topics: &Topics) -> Result<Catalogue> {
+        let name = topics.catalogue();
+        let what = || format!("cannot read the topic {name}");
+        let consumer = client::reader(topics, "discodiff", 1, true)?;
+        let mut start = TopicPartitionList::new();
+        start.add_partition_offset(&name, 0, Offset::Beginning).with_context(what)?;
+        consumer.assign(&start).with_context(what)?;
+        let mut catalogue = Catalogue::default();
+        let mut heard = Instant::now();
+        loop {
+            match consumer.poll(ANSWER) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    // A record without a value is nothing: somebody took it out.
+                    let Some(value) = message.payload() else { continue };
+                    let attempt: Attempt = serde_json::from_slice(value).with_context(|| {
+                        format!(
+                            "the record at offset {} of the topic {name} is not of this version of discodiff, or of somebody else",
+                            message.offset()
+                        )
+                    })?;
+                    catalogue.attempts.insert((attempt.kind, attempt.attempt), attempt);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(catalogue),
+                Some(Err(error)) => tracing::debug!("{name}: {error}"),
+                None => {}
+            }
+            if heard.elapsed() > ANSWER {
+                bail!("the topic {name} cannot be read: no answer within {} s{}", ANSWER.as_secs(), consumer.context().words());
+            }
+        }
+    }
+
+    /// The catalogue's id; a new one's where nothing was published yet.
+    pub fn log(&self) -> Uuid {
+        self.attempts.values().next().map_or_else(Uuid::new_v4, |attempt| attempt.log)
+    }
+
+    /// Attempts of a kind, in order.
+    pub fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Attempt> {
+        self.attempts.range((kind, 0)..=(kind, u64::MAX)).map(|(_, attempt)| attempt)
+    }
+
+    /// The newest attempt of each snapshot, in order.
+    pub fn newest(&self, kind: Kind) -> Vec<&Attempt> {
+        let newer = |attempt: &Attempt| self.of(kind).any(|other| other.snapshot == attempt.snapshot && other.attempt > attempt.attempt);
+        self.of(kind).filter(|attempt| !newer(attempt)).collect()
+    }
+}

@@ -1,0 +1,365 @@
+//! The consumer: reads an attempt from its begin markers to its end markers, and cuts blocks by position alone.
+//!
+//! ```text
+//!   partition 0   B|r r r|r r r|r r E        a stretch: 16,384 / P records, or as soon as they have 8 MiB / P
+//!   partition 1   B|r r r|r E|
+//!   partition 2   B|r r r|r r r|E
+//!                   block 0  1     2         block n: the n-th stretch of every partition
+//! ```
+//!
+//! Which records are in a stretch is told by what stands in the partition, so ticks do not depend on time, fetches or workers. Each partition
+//! has a queue of its own in the client, bounded in bytes; they are emptied in turn, a stretch each, and one that is ahead just stays full.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use crossbeam_channel::bounded;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::catalogue::Attempt;
+use super::client::{self, ANSWER, Heard, PATIENCE};
+use super::message::{self, Marker, Told};
+use super::{Topics, topics};
+use crate::model::Kind;
+use crate::sources::reading::{Blocks, Interrupted, Position, Work};
+use crate::xml::Ending;
+
+/// How long a queue is waited for before it is looked whether the run is over.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Closing a client has been known to hang; the process does not wait for it longer than this.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// An attempt that is complete, and where it is.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// Where the topics are.
+    pub topics: Topics,
+    /// What is read.
+    pub attempt: Attempt,
+    /// Why the records cannot be counted, if they cannot.
+    uncounted: Option<String>,
+}
+
+impl Stretch {
+    /// Finds out whether all of a complete attempt is still there.
+    pub fn find(topics: &Topics, attempt: &Attempt) -> Result<Stretch> {
+        let name = topics.of(attempt.kind);
+        let admin = client::admin(topics)?;
+        let found = client::metadata(topics)?.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
+        if found.is_none_or(|partitions| partitions < attempt.begins.len()) {
+            bail!(
+                "the catalogue {} says that {} was published to {name}, which has {} of the {} partitions: was the topic deleted? Publish it \
+                 again: publish --again",
+                topics.catalogue(),
+                attempt.file,
+                found.unwrap_or(0),
+                attempt.begins.len()
+            );
+        }
+        for (partition, begin) in attempt.begins.iter().enumerate() {
+            let watermarks = admin.inner().fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
+            let (low, high) =
+                watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", admin.inner().context().words()))?;
+            if low > *begin {
+                return Err(expired(topics, attempt, partition, &format!("offset {low}, and it began at offset {begin}")));
+            }
+            if high <= *begin {
+                bail!(
+                    "partition {partition} of {name} ends at offset {high}, and the catalogue says that {} begins at {begin}: the topic was made \
+                     anew. Publish it again: publish --again",
+                    attempt.file
+                );
+            }
+        }
+        let uncounted =
+            topics::is_compacted(&admin, &name)?.then(|| format!("the topic {name} is compacted: what it holds cannot be counted"));
+        Ok(Stretch { topics: topics.clone(), attempt: attempt.clone(), uncounted })
+    }
+}
+
+fn expired(topics: &Topics, attempt: &Attempt, partition: usize, offsets: &str) -> anyhow::Error {
+    let name = topics.of(attempt.kind);
+    anyhow!(
+        "{} ({}, attempt {}) is no longer whole in the topic {name}: partition {partition} begins at {offsets}. Its first records have expired \
+         or were deleted. Nothing was applied; publish it again (publish --again), or apply it from its file (refresh --dumps), and set the \
+         topic's retention.ms and retention.bytes to -1",
+        attempt.file,
+        attempt.month,
+        attempt.attempt
+    )
+}
+
+/// Reads an attempt into blocks.
+pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>) -> Work {
+    Box::new(move |blocks| {
+        let reader = Reader::open(&stretch).map_err(Interrupted::Failed)?;
+        let consumer = Arc::clone(&reader.consumer);
+        let result = reader.read(blocks, &position);
+        close(consumer);
+        result
+    })
+}
+
+/// Notes how far the state has come under a group's name, where tools that show lag look. `reached`: kinds, and the next offset of each
+/// of their partitions.
+pub fn commit(topics: &Topics, group: &str, reached: &[(Kind, Vec<i64>)]) -> Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    for (kind, next) in reached {
+        for (partition, offset) in next.iter().enumerate() {
+            offsets.add_partition_offset(&topics.of(*kind), i32::try_from(partition)?, Offset::Offset(*offset))?;
+        }
+    }
+    let consumer = Arc::new(client::reader(topics, group, 1, false)?);
+    let done = consumer.commit(&offsets, CommitMode::Sync);
+    close(consumer);
+    Ok(done?)
+}
+
+/// Drops a client on a thread of its own.
+fn close(client: Arc<BaseConsumer<Heard>>) {
+    let (done, closed) = bounded::<()>(0);
+    let dropped = thread::Builder::new().name("close kafka".to_owned()).spawn(move || {
+        drop(client);
+        drop(done);
+    });
+    if dropped.is_ok() && closed.recv_timeout(CLOSE) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+        tracing::warn!("the Kafka client is slow to close, and is left behind");
+    }
+}
+
+struct Reader<'a> {
+    stretch: &'a Stretch,
+    name: String,
+    consumer: Arc<BaseConsumer<Heard>>,
+    lanes: Vec<Lane>,
+}
+
+/// One partition.
+struct Lane {
+    partition: usize,
+    queue: PartitionQueue<Heard>,
+    /// Messages that came by the common queue, before this partition had its own.
+    early: VecDeque<OwnedMessage>,
+    begun: bool,
+    ended: bool,
+    /// The offset that was read last.
+    last: i64,
+    records: u64,
+    defect: Option<String>,
+}
+
+/// A message of a stretch; its bytes stand in the stretch's buffer.
+struct Part {
+    told: Told,
+    key: Option<Vec<u8>>,
+    bytes: std::ops::Range<usize>,
+    offset: i64,
+}
+
+impl<'a> Reader<'a> {
+    fn open(stretch: &'a Stretch) -> Result<Reader<'a>> {
+        let name = stretch.topics.of(stretch.attempt.kind);
+        let what = || format!("cannot read the topic {name}");
+        let consumer = Arc::new(client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?);
+        let mut start = TopicPartitionList::new();
+        for (partition, begin) in stretch.attempt.begins.iter().enumerate() {
+            start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*begin)).with_context(what)?;
+        }
+        consumer.assign(&start).with_context(what)?;
+        let mut lanes = Vec::with_capacity(stretch.attempt.begins.len());
+        for partition in 0..stretch.attempt.begins.len() {
+            let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;
+            let early = VecDeque::new();
+            lanes.push(Lane { partition, queue, early, begun: false, ended: false, last: -1, records: 0, defect: None });
+        }
+        Ok(Reader { stretch, name, consumer, lanes })
+    }
+
+    fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
+        let size = blocks.size();
+        let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
+        loop {
+            for lane in 0..self.lanes.len() {
+                self.serve().map_err(Interrupted::Failed)?;
+                self.fill(lane, records, bytes, blocks, position)?;
+            }
+            if self.lanes.iter().all(|lane| lane.ended) {
+                break;
+            }
+            blocks.send(None)?;
+        }
+        blocks.send(Some(self.ending()))?;
+        position.done.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How the attempt ended: as the file did, and then whether all of it has come.
+    fn ending(&self) -> Ending {
+        let of_file = self.stretch.attempt.ends.as_ref().and_then(|ends| ends.defect.clone());
+        let of_lane = self.lanes.iter().find_map(|lane| lane.defect.clone());
+        let defect = of_file.or_else(|| self.stretch.uncounted.clone()).or(of_lane);
+        Ending { records: self.lanes.iter().map(|lane| lane.records).sum(), defect }
+    }
+
+    /// One stretch of one partition.
+    fn fill(&mut self, lane: usize, records: usize, bytes: usize, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
+        let mut buffer = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut waiting: Option<Instant> = None;
+        while !self.lanes[lane].ended && parts.len() < records && buffer.len() < bytes {
+            if let Some(message) = self.lanes[lane].early.pop_front() {
+                self.lanes[lane].take(self.stretch, &self.name, &message, &mut buffer, &mut parts).map_err(Interrupted::Failed)?;
+                continue;
+            }
+            let Lane { queue, .. } = &self.lanes[lane];
+            let taken = match queue.poll(LOOK) {
+                // Owned only where it must be: the queue is borrowed by its message.
+                Some(Ok(message)) => Some(Ok(Taken::of(&message, &mut buffer))),
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            };
+            match taken {
+                Some(Ok(taken)) => {
+                    waiting = None;
+                    self.lanes[lane].note(self.stretch, &self.name, taken, &mut parts).map_err(Interrupted::Failed)?;
+                }
+                Some(Err(error)) => self.error(lane, &error).map_err(Interrupted::Failed)?,
+                None => {
+                    self.serve().map_err(Interrupted::Failed)?;
+                    if blocks.is_closed() {
+                        return Err(Interrupted::Stopped);
+                    }
+                    if waiting.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                        let heard = self.consumer.context().words();
+                        return Err(Interrupted::Failed(anyhow!(
+                            "nothing has come from partition {} of {} for {} s, after offset {}{heard}. Run the same command again",
+                            self.lanes[lane].partition,
+                            self.name,
+                            PATIENCE.as_secs(),
+                            self.lanes[lane].last
+                        )));
+                    }
+                }
+            }
+        }
+        position.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        position.records.fetch_add(parts.len() as u64, Ordering::Relaxed);
+        // Records are slices of their stretch, as those of a file are of a piece of it.
+        let buffer = Bytes::from(buffer);
+        for Part { told, key, bytes, offset } in parts {
+            blocks.push(message::record(self.stretch.attempt.kind, told, key.as_deref(), buffer.slice(bytes), offset));
+        }
+        Ok(())
+    }
+
+    /// Lets the client tell what it has to tell besides messages.
+    fn serve(&mut self) -> Result<()> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Ok(message) => {
+                    let lane = usize::try_from(message.partition()).ok().filter(|lane| *lane < self.lanes.len());
+                    let lane = lane.with_context(|| format!("a message came of partition {}", message.partition()))?;
+                    if message.offset() <= self.lanes[lane].last {
+                        bail!("messages of {} came out of order: run the same command again", self.name);
+                    }
+                    self.lanes[lane].early.push_back(message.detach());
+                }
+                Err(error) => self.error(0, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that more waiting would not cure ends the reading.
+    fn error(&self, lane: usize, error: &KafkaError) -> Result<()> {
+        use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition};
+        match error.rdkafka_error_code() {
+            Some(AutoOffsetReset | OffsetOutOfRange) => {
+                let lane = &self.lanes[lane];
+                Err(expired(&self.stretch.topics, &self.stretch.attempt, lane.partition, &format!("a later offset than {}", lane.last + 1)))
+            }
+            Some(UnknownTopic | UnknownTopicOrPartition | TopicAuthorizationFailed) => {
+                Err(anyhow!("cannot read the topic {}: {error}", self.name))
+            }
+            _ => {
+                tracing::debug!("{}: {error}", self.name);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is kept of a message when its bytes are in the buffer.
+struct Taken {
+    part: Part,
+    marker: Option<Vec<u8>>,
+    empty: bool,
+}
+
+impl Taken {
+    fn of(message: &impl Message, buffer: &mut Vec<u8>) -> Taken {
+        let told = message::told(message.headers());
+        let begin = buffer.len();
+        let value = message.payload();
+        let marker = told.marker.then(|| value.unwrap_or_default().to_vec());
+        if marker.is_none() {
+            buffer.extend_from_slice(value.unwrap_or_default());
+        }
+        let key = told.defect.as_ref().and_then(|_| message.key().map(<[u8]>::to_vec));
+        Taken { part: Part { told, key, bytes: begin..buffer.len(), offset: message.offset() }, marker, empty: value.is_none() }
+    }
+}
+
+impl Lane {
+    fn take(&mut self, stretch: &Stretch, name: &str, message: &OwnedMessage, buffer: &mut Vec<u8>, parts: &mut Vec<Part>) -> Result<()> {
+        let taken = Taken::of(message, buffer);
+        self.note(stretch, name, taken, parts)
+    }
+
+    fn note(&mut self, stretch: &Stretch, name: &str, taken: Taken, parts: &mut Vec<Part>) -> Result<()> {
+        let Taken { mut part, marker, empty } = taken;
+        let place = || format!("offset {} of partition {} of {name}", part.offset, self.partition);
+        if part.offset <= self.last {
+            bail!("{} came out of order: run the same command again", place());
+        }
+        self.last = part.offset;
+        let Some(marker) = marker else {
+            if !self.begun {
+                bail!("at {} there should be the begin marker of attempt {}: was the topic made anew?", place(), stretch.attempt.attempt);
+            }
+            self.records += 1;
+            if empty {
+                part.told.defect.get_or_insert_with(|| "a message without a value".to_owned());
+            }
+            parts.push(part);
+            return Ok(());
+        };
+        let marker: Marker = serde_json::from_slice(&marker).with_context(|| format!("the marker at {} cannot be read", place()))?;
+        let (attempt, ours) = (&stretch.attempt, marker.log == stretch.attempt.log && marker.attempt == stretch.attempt.attempt);
+        match &marker.end {
+            None if ours && !self.begun => self.begun = true,
+            Some(end) if ours && self.begun => {
+                self.ended = true;
+                if end.records != self.records {
+                    let words = format!(
+                        "partition {} of {name} gave {} records, and its end marker says {}",
+                        self.partition, self.records, end.records
+                    );
+                    self.defect = Some(words);
+                }
+            }
+            _ => bail!("at {} there is a marker of attempt {}, in the midst of attempt {}", place(), marker.attempt, attempt.attempt),
+        }
+        Ok(())
+    }
+}

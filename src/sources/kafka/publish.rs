@@ -1,0 +1,497 @@
+//! The producer: one file after the other, in transactions that hold records, markers and the catalogue's record together.
+//!
+//! ```text
+//!  dump file ─inflate─ cut ─┬─ published before: only counted
+//!                           └─ send ──┐  until 50,000 records or 128 MiB
+//!                                     v
+//!      begin ─ [begin markers] ─ records ─ [end markers] ─ flush ─ catalogue ─ commit
+//! ```
+//!
+//! `transactional.id` is one for all topics of a prefix: a publisher that starts ends what another has open, and fences it. What is committed
+//! is in the catalogue, so a publisher that died is gone on with by reading its file again up to there. Nothing is sent twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use serde::Serialize;
+
+use super::catalogue::{Attempt, Catalogue, Ends};
+use super::client::{self, Heard, PATIENCE};
+use super::{Topics, message, topics};
+use crate::model::{Kind, PerKind};
+use crate::sources::dump_files::Cutter;
+use crate::sources::{DumpFile, Position, Snapshot, StoppedOnRequest};
+use crate::telemetry::Progress;
+use crate::xml::Record;
+
+/// Records of a transaction. With a fifth of that, commits take a third of the rate; more gains nothing and is lost when a publisher dies.
+const TRANSACTION_RECORDS: u64 = 50_000;
+
+/// Bytes of a transaction, so that one of large records is not open for long.
+const TRANSACTION_BYTES: u64 = 128 << 20;
+
+/// What the client takes as one message: just below what a broker takes as one request (`socket.request.max.bytes`), so that the topic's
+/// limit is the one that counts.
+const CLIENT_MESSAGE_BYTES: usize = 96 << 20;
+
+/// Bytes that wait in the client. A message of the largest size fits.
+const QUEUE_KILOBYTES: usize = 128 << 10;
+
+/// What is asked of a publisher.
+#[derive(Debug)]
+pub struct Publishing {
+    /// Where to.
+    pub topics: Topics,
+    /// Partitions of new topics; those that are there must have as many.
+    pub partitions: Option<usize>,
+    /// A new attempt even where the last one is complete.
+    pub again: bool,
+    /// Set when the user wants it to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Where progress is shown.
+    pub progress: Arc<Progress>,
+}
+
+/// What was published, for people and programs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Published {
+    /// The snapshot's month.
+    pub snapshot: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// What became of each kind's file.
+    pub kinds: BTreeMap<Kind, Publication>,
+}
+
+/// What became of one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Publication {
+    /// The topic.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: usize,
+    /// Number of the attempt.
+    pub attempt: u64,
+    /// Records of the attempt.
+    pub records: u64,
+    /// Records that this run published; none where the attempt was complete before.
+    pub published: u64,
+    /// Why the file was not read whole, if it was not.
+    pub defect: Option<String>,
+}
+
+/// Publishes the dumps in a folder.
+pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
+    let begun = Instant::now();
+    // The broker is asked first: identifying a whole month's files takes a while.
+    client::metadata(&request.topics)?;
+    let snapshot = Snapshot::find(dumps)?;
+    let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
+    let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
+    let counts = topics::ensure(&client::admin(&request.topics)?, &request.topics, &kinds, request.partitions)?;
+    let mut partitions = PerKind::<usize>::default();
+    kinds.iter().zip(counts).for_each(|(kind, count)| partitions[*kind] = count);
+    let publisher = Publisher::open(request)?;
+    // Read after the transactional id was taken: what an earlier publisher had open is ended by then.
+    let catalogue = Catalogue::read(&request.topics)?;
+    let log = catalogue.log();
+    let mut published = Published { snapshot: snapshot.month.clone(), ..Published::default() };
+    for file in files {
+        let kind = file.kind;
+        let last = catalogue.of(kind).next_back();
+        let same = catalogue.of(kind).rfind(|attempt| attempt.snapshot == file.sha256).filter(|_| !request.again);
+        let (attempt, before) = match same {
+            Some(attempt) if attempt.ends.is_some() => {
+                published.kinds.insert(kind, publication(request, attempt, 0));
+                continue;
+            }
+            // What another attempt has come after, or is cut into other partitions, cannot be gone on with.
+            Some(attempt) if Some(attempt) == last && attempt.begins.len() == partitions[kind] => (attempt.clone(), attempt.records),
+            _ => {
+                let number = last.map_or(1, |attempt| attempt.attempt + 1);
+                (new_attempt(log, number, file, &snapshot.month), 0)
+            }
+        };
+        let attempt = publisher.file(file, attempt, partitions[kind]).inspect_err(|_| publisher.abort())?;
+        published.kinds.insert(kind, publication(request, &attempt, attempt.records - before));
+    }
+    published.seconds = begun.elapsed().as_secs_f64();
+    Ok(published)
+}
+
+fn new_attempt(log: uuid::Uuid, attempt: u64, file: &DumpFile, month: &str) -> Attempt {
+    let (snapshot, name) = (file.sha256.clone(), file.name.clone());
+    let month = month.to_owned();
+    Attempt { log, kind: file.kind, attempt, snapshot, month, file: name, begins: Vec::new(), records: 0, bytes: 0, last: 0, ends: None }
+}
+
+fn publication(request: &Publishing, attempt: &Attempt, published: u64) -> Publication {
+    Publication {
+        topic: request.topics.of(attempt.kind),
+        partitions: attempt.begins.len(),
+        attempt: attempt.attempt,
+        records: attempt.records,
+        published,
+        defect: attempt.ends.as_ref().and_then(|ends| ends.defect.clone()),
+    }
+}
+
+/// Hears what became of each message.
+#[derive(Debug, Default)]
+struct Deliveries {
+    heard: Heard,
+    /// The first message that the broker did not take: what it was, and why.
+    refused: Mutex<Option<(String, KafkaError)>>,
+    /// Partitions and offsets of markers.
+    markers: Mutex<Vec<(usize, i64)>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.heard.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// 0 for a record; 1 and the partition for a marker.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, marker: usize) {
+        match result {
+            Ok(message) if marker > 0 => {
+                self.markers.lock().unwrap_or_else(PoisonError::into_inner).push((marker - 1, message.offset()));
+            }
+            Ok(_) => {}
+            Err((error, message)) => {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                // Messages behind the one that failed fail with it.
+                if refused.as_ref().is_none_or(|(_, error)| error.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue)) {
+                    let told = message::told(message.headers());
+                    let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+                    let bytes = message.payload().map_or(0, <[u8]>::len);
+                    *refused = Some((describe(key.as_deref(), told.position, bytes, message.topic()), error.clone()));
+                }
+            }
+        }
+    }
+}
+
+fn describe(key: Option<&str>, position: Option<u64>, bytes: usize, topic: &str) -> String {
+    let id = key.map_or_else(|| "without an id".to_owned(), |key| format!("with the key {key}"));
+    let position = position.map(|position| format!(", at byte {position} of the dump")).unwrap_or_default();
+    format!("the record {id}{position} ({bytes} bytes) was not taken by the topic {topic}")
+}
+
+struct Publisher<'a> {
+    request: &'a Publishing,
+    producer: ThreadedProducer<Deliveries>,
+}
+
+/// A file on its way.
+struct Sending {
+    topic: String,
+    attempt: Attempt,
+    /// Records that were published before this run.
+    before: u64,
+    /// Records that were cut.
+    cut: u64,
+    /// Those of each partition.
+    counts: Vec<u64>,
+    /// The transaction that is open.
+    transaction: Option<Transaction>,
+}
+
+/// What a transaction has in it.
+#[derive(Default)]
+struct Transaction {
+    records: u64,
+    bytes: u64,
+}
+
+impl<'a> Publisher<'a> {
+    fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
+        let patience = PATIENCE.as_millis().to_string();
+        let producer: ThreadedProducer<Deliveries> = client::config(&request.topics)
+            .set("transactional.id", format!("discodiff.{}", request.topics.prefix))
+            .set("transaction.timeout.ms", &patience)
+            .set("message.timeout.ms", &patience)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.codec", "zstd")
+            // A quarter of the bytes, at nearly the rate of lz4, which leaves half.
+            .set("compression.level", "1")
+            .set("linger.ms", "10")
+            .set("batch.size", "1000000")
+            .set("message.max.bytes", CLIENT_MESSAGE_BYTES.to_string())
+            .set("queue.buffering.max.kbytes", QUEUE_KILOBYTES.to_string())
+            .create_with_context(Deliveries::default())
+            .map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
+        let publisher = Publisher { request, producer };
+        publisher.producer.init_transactions(PATIENCE).map_err(|error| publisher.failed("cannot take the transactional id", error))?;
+        Ok(publisher)
+    }
+
+    /// Publishes one file, from where the attempt stands to its end.
+    fn file(&self, file: &DumpFile, attempt: Attempt, partitions: usize) -> Result<Attempt> {
+        let (kind, progress) = (file.kind, &self.request.progress);
+        let position = Arc::new(Position { total: file.bytes, ..Position::default() });
+        let mut cutter = Cutter::open(file, Arc::clone(&position))?;
+        progress.started(kind, Some(file.bytes));
+        let (topic, before) = (self.request.topics.of(kind), attempt.records);
+        let mut sending = Sending { topic, attempt, before, cut: 0, counts: vec![0; partitions], transaction: None };
+        let mut shown = 0;
+        let mut records = Vec::new();
+        while cutter.cut(&mut records)? {
+            if self.request.stop.load(Ordering::Relaxed) {
+                return Err(StoppedOnRequest.into());
+            }
+            self.records(&mut sending, &mut records)?;
+            let now = position.bytes.load(Ordering::Relaxed);
+            progress.advance(kind, now - shown, 0);
+            shown = now;
+        }
+        let defect = cutter.finish(&mut records).defect;
+        self.records(&mut sending, &mut records)?;
+        if sending.cut < before {
+            bail!("{}: {before} records of it were published, and it has {}: publish it with --again", file.name, sending.cut);
+        }
+        self.begin(&mut sending)?;
+        for (partition, count) in sending.counts.iter().enumerate() {
+            self.marker(&sending.attempt, &sending.topic, partition, Some((*count, defect.clone())))?;
+        }
+        self.commit(&mut sending, Some(defect))?;
+        progress.done(kind);
+        Ok(sending.attempt)
+    }
+
+    fn records(&self, sending: &mut Sending, records: &mut Vec<Record>) -> Result<()> {
+        self.request.progress.advance(sending.attempt.kind, 0, records.len() as u64);
+        for record in records.drain(..) {
+            let partition = record.key.map_or(0, |key| (key.shard() % sending.counts.len() as u64) as usize);
+            sending.cut += 1;
+            sending.counts[partition] += 1;
+            if sending.cut <= sending.before {
+                if sending.cut == sending.before && record.position != sending.attempt.last {
+                    let file = &sending.attempt.file;
+                    bail!("{file}: its records are cut otherwise than when its publication began: publish it with --again");
+                }
+                continue;
+            }
+            self.begin(sending)?;
+            let key = record.key.map(|key| key.id().to_string());
+            let message = BaseRecord::with_opaque_to(&sending.topic, 0).partition(i32::try_from(partition)?).payload(&record.raw[..]);
+            let message = message.headers(message::headers(&record));
+            let message = match &key {
+                Some(key) => message.key(key.as_str()),
+                None => message,
+            };
+            let bytes = record.raw.len() as u64;
+            self.send(message).map_err(|error| {
+                let what = describe(key.as_deref(), Some(record.position), record.raw.len(), &sending.topic);
+                self.refused(&what, &error, &sending.topic)
+            })?;
+            sending.attempt.records += 1;
+            sending.attempt.bytes += bytes;
+            sending.attempt.last = record.position;
+            let Some(transaction) = &mut sending.transaction else { continue };
+            transaction.records += 1;
+            transaction.bytes += bytes;
+            if transaction.records >= transaction_records() || transaction.bytes >= TRANSACTION_BYTES {
+                self.commit(sending, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction where none is open, and the attempt where it was not begun.
+    fn begin(&self, sending: &mut Sending) -> Result<()> {
+        if sending.transaction.is_some() {
+            return Ok(());
+        }
+        self.producer.begin_transaction().map_err(|error| self.failed("cannot begin a transaction", error))?;
+        sending.transaction = Some(Transaction::default());
+        if sending.attempt.begins.is_empty() {
+            (0..sending.counts.len()).try_for_each(|partition| self.marker(&sending.attempt, &sending.topic, partition, None))?;
+        }
+        Ok(())
+    }
+
+    fn marker(&self, attempt: &Attempt, topic: &str, partition: usize, end: Option<(u64, Option<String>)>) -> Result<()> {
+        let marker = attempt.marker(partition, end);
+        let (key, value) = (marker.key(), serde_json::to_string(&marker)?);
+        let message = BaseRecord::with_opaque_to(topic, 1 + partition).partition(i32::try_from(partition)?);
+        let sent = self.send(message.key(key.as_str()).payload(value.as_bytes()).headers(marker.headers()));
+        sent.map_err(|error| self.failed(&format!("cannot write a marker to {topic}"), error))
+    }
+
+    /// Waits until all is with the broker, notes in the catalogue what there is, and commits. `end`: the attempt is complete, with this defect.
+    fn commit(&self, sending: &mut Sending, end: Option<Option<String>>) -> Result<()> {
+        self.flush()?;
+        let mut markers = std::mem::take(&mut *self.producer.context().markers.lock().unwrap_or_else(PoisonError::into_inner));
+        // By offset too: where an attempt begins and ends in one transaction, its end markers come second.
+        markers.sort_unstable();
+        let (attempt, partitions) = (&mut sending.attempt, sending.counts.len());
+        if attempt.begins.is_empty() {
+            attempt.begins = first_of_each(&mut markers);
+        }
+        if let Some(defect) = end {
+            attempt.ends = Some(Ends { offsets: first_of_each(&mut markers), defect });
+        }
+        let placed = |offsets: &[i64]| offsets.len() == partitions;
+        if !placed(&attempt.begins) || attempt.ends.as_ref().is_some_and(|ends| !placed(&ends.offsets)) {
+            bail!("the broker did not say where it put the markers of {}: this is a defect of discodiff", attempt.file);
+        }
+        let (key, value) = (attempt.key(), serde_json::to_string(attempt)?);
+        let catalogue = self.request.topics.catalogue();
+        let message = BaseRecord::with_opaque_to(&catalogue, 0).partition(0).key(key.as_str()).payload(value.as_bytes());
+        self.send(message).map_err(|error| self.failed("cannot write to the catalogue", error))?;
+        let began = Instant::now();
+        loop {
+            match self.producer.commit_transaction(PATIENCE) {
+                Ok(()) => break,
+                // The same commit again: it was done, is under way, or is done now.
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < PATIENCE => {}
+                Err(error) => {
+                    self.check_refused()?;
+                    return Err(self.failed("cannot commit", error));
+                }
+            }
+        }
+        sending.transaction = None;
+        fail::fail_point!("after-transaction");
+        Ok(())
+    }
+
+    /// Waits until all is with the broker. What follows a message that was refused is never taken, so that is looked for meanwhile.
+    fn flush(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let flushed = self.producer.flush(Duration::from_millis(200));
+            self.check_refused()?;
+            match flushed {
+                Ok(()) => return Ok(()),
+                Err(_) if self.request.stop.load(Ordering::Relaxed) => return Err(StoppedOnRequest.into()),
+                Err(_) if began.elapsed() < PATIENCE => {}
+                Err(error) => return Err(self.failed("the brokers do not take what is sent", error)),
+            }
+        }
+    }
+
+    /// Hands a message to the client. A full queue is waited for: the broker is slower than the file, or away.
+    fn send(&self, mut message: BaseRecord<'_, str, [u8], usize>) -> Result<(), KafkaError> {
+        let mut began = None;
+        loop {
+            match self.producer.send(message) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) => {
+                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    if !full || began.get_or_insert_with(Instant::now).elapsed() > PATIENCE || self.request.stop.load(Ordering::Relaxed) {
+                        return Err(error);
+                    }
+                    message = back;
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    fn check_refused(&self) -> Result<()> {
+        let refused = self.producer.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match refused {
+            Some((what, error)) => {
+                let topic = what.rsplit(' ').next().unwrap_or_default().to_owned();
+                Err(self.refused(&what, &error, &topic))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A message that was not taken, in words.
+    fn refused(&self, what: &str, error: &KafkaError, topic: &str) -> anyhow::Error {
+        if self.request.stop.load(Ordering::Relaxed) {
+            return StoppedOnRequest.into();
+        }
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            return self.failed(what, error.clone());
+        }
+        let limit =
+            client::admin(&self.request.topics).map_or_else(|_| "unknown".to_owned(), |admin| topics::largest_message(&admin, topic));
+        anyhow!(
+            "{what}: it is too large. Three limits count, each of bytes: the client's message.max.bytes is {CLIENT_MESSAGE_BYTES}; the topic's \
+             max.message.bytes is {limit}; the broker's message.max.bytes is the default of that, and where there are several brokers, \
+             replica.fetch.max.bytes should be as large. Raise the topic's (kafka-configs.sh --alter --entity-type topics --entity-name {topic} \
+             --add-config max.message.bytes=...), and run the same command again"
+        )
+    }
+
+    /// An error of the client, in words.
+    fn failed(&self, what: &str, error: KafkaError) -> anyhow::Error {
+        let heard = self.producer.context().heard.words();
+        // What comes after a client has been fenced only says that it was thrown away.
+        let error = match (self.producer.client().fatal_error(), &error) {
+            (Some((_, reason)), _) => reason,
+            (None, KafkaError::Transaction(error)) => error.to_string(),
+            (None, error) => error.to_string(),
+        };
+        if error.contains("fenced") {
+            let prefix = &self.request.topics.prefix;
+            return anyhow!("{what}: another publisher has begun to publish to {prefix}.*, and this one ends ({error})");
+        }
+        anyhow!("{what}: {error}{heard}. What was committed stays: the same command goes on from there")
+    }
+
+    /// Ends what is open, so that readers need not wait until the broker does.
+    fn abort(&self) {
+        if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {
+            // There may be none, or no broker; then the next publisher or the broker's clock ends it.
+            tracing::debug!("abort: {error}");
+        }
+    }
+}
+
+/// Takes each partition's first offset out of a sorted list.
+fn first_of_each(markers: &mut Vec<(usize, i64)>) -> Vec<i64> {
+    let mut first = Vec::new();
+    markers.retain(|(partition, offset)| {
+        let new = *partition == first.len();
+        if new {
+            first.push(*offset);
+        }
+        !new
+    });
+    first
+}
+
+/// Tests cut small months into many transactions.
+fn transaction_records() -> u64 {
+    fail::fail_point!("transaction-records", |records| records.and_then(|records| records.parse().ok()).unwrap_or(1));
+    TRANSACTION_RECORDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_and_end_markers_of_one_transaction_are_told_apart_by_their_offsets() {
+        let mut markers = vec![(1, 9), (0, 5), (0, 2), (1, 3), (2, 1), (2, 4)];
+        markers.sort_unstable();
+        assert_eq!(first_of_each(&mut markers), [2, 3, 1]);
+        assert_eq!(first_of_each(&mut markers), [5, 9, 4]);
+        assert!(first_of_each(&mut markers).is_empty());
+    }
+}

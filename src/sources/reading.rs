@@ -1,0 +1,198 @@
+//! What all sources share: blocks, the way of blocks to the workers, and a reading under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use timely::scheduling::SyncActivator;
+
+use super::{Block, Budget, DumpFile, Inlet, Place, Tick, dump_files, first_tick, kafka};
+use crate::model::Kind;
+use crate::xml::{Ending, Record};
+
+/// Where blocks are cut: by position alone, so that ticks are the same whatever the number of workers.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSize {
+    /// Most records of a block. Larger blocks cost less per record and more latency: some 10 ms at 16,384 with 34 M keys held.
+    pub records: usize,
+    /// Most bytes of a block, so that blocks of large records do not use up what may be in flight.
+    pub bytes: usize,
+}
+
+impl Default for BlockSize {
+    fn default() -> BlockSize {
+        BlockSize { records: 16_384, bytes: 8 << 20 }
+    }
+}
+
+/// How far the reader has come; read by the progress display.
+#[derive(Debug, Default)]
+pub struct Position {
+    /// Size of what is read, in bytes: a file's as it is on disk, of a topic that of its records.
+    pub total: u64,
+    /// Bytes of that that were read.
+    pub bytes: AtomicU64,
+    /// Records.
+    pub records: AtomicU64,
+    /// Whether the kind has been read to its end.
+    pub done: AtomicBool,
+}
+
+/// A reading under way.
+#[derive(Debug)]
+pub struct Reading {
+    thread: JoinHandle<Result<()>>,
+    /// How far it has come, a file each, in order.
+    pub positions: Vec<(Kind, Arc<Position>)>,
+}
+
+impl Reading {
+    /// Waits for the reader's end. Its error, if any, names the file or the topic.
+    pub fn join(self) -> Result<()> {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Reads one kind into blocks, from first to last.
+pub(super) type Work = Box<dyn FnOnce(&mut Blocks<'_>) -> Result<(), Interrupted> + Send>;
+
+/// Starts to read `files`, in the order of kinds, for `workers` workers. Returns at once, with an inlet for each worker.
+pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, budget: Arc<Budget>) -> Result<(Reading, Vec<Inlet>)> {
+    let mut outlets = Vec::with_capacity(workers);
+    let mut inlets = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        // Bounded by the budget in bytes, not in blocks.
+        let (sender, blocks) = crossbeam_channel::unbounded();
+        let (waker, wakers) = bounded(1);
+        outlets.push(Outlet { sender, wakers, waker: None });
+        inlets.push(Inlet { blocks, waker });
+    }
+    let mut works = Vec::with_capacity(files.len());
+    let mut positions = Vec::with_capacity(files.len());
+    for file in files {
+        let position = Arc::new(Position { total: file.bytes, ..Position::default() });
+        positions.push((file.kind, Arc::clone(&position)));
+        let kind = file.kind;
+        let work: Work = match &file.place {
+            Place::File(_) => dump_files::work(file, position).context("cannot start the reader")?,
+            Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position),
+        };
+        works.push((kind, work));
+    }
+    let reader = move || read_all(works, epoch, size, outlets, &budget);
+    let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
+    Ok((Reading { thread, positions }, inlets))
+}
+
+/// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
+fn read_all(works: Vec<(Kind, Work)>, epoch: u64, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget) -> Result<()> {
+    let result = works.into_iter().try_for_each(|(kind, work)| work(&mut Blocks::new(kind, epoch, size, &mut outlets, budget)));
+    for Outlet { sender, wakers, waker } in outlets {
+        drop(sender);
+        // A worker that has not built its graph yet leaves its waker first; one that is gone never will.
+        if let Some(waker) = waker.or_else(|| wakers.recv().ok()) {
+            let _ = waker.activate();
+        }
+    }
+    match result {
+        Err(Interrupted::Stopped) | Ok(()) => Ok(()),
+        Err(Interrupted::Failed(error)) => Err(error),
+    }
+}
+
+/// Why a kind was not read to its end.
+#[derive(Debug)]
+pub(super) enum Interrupted {
+    /// The run is over.
+    Stopped,
+    /// The source failed.
+    Failed(anyhow::Error),
+}
+
+#[derive(Debug)]
+struct Outlet {
+    sender: Sender<Block>,
+    wakers: Receiver<SyncActivator>,
+    waker: Option<SyncActivator>,
+}
+
+impl Outlet {
+    /// False when the worker is gone.
+    fn send(&mut self, block: Block) -> bool {
+        let sent = self.sender.send(block).is_ok();
+        self.wake();
+        sent
+    }
+
+    fn wake(&mut self) {
+        if self.waker.is_none() {
+            self.waker = self.wakers.try_recv().ok();
+        }
+        if let Some(waker) = &self.waker {
+            // Fails only when the worker is gone.
+            let _ = waker.activate();
+        }
+    }
+}
+
+/// The block of one kind that is being filled, and the workers that it goes to.
+pub(super) struct Blocks<'a> {
+    size: BlockSize,
+    kind: Kind,
+    tick: Tick,
+    parts: Vec<Vec<Record>>,
+    records: usize,
+    bytes: usize,
+    outlets: &'a mut [Outlet],
+    budget: &'a Budget,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(kind: Kind, epoch: u64, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget) -> Blocks<'a> {
+        let parts = outlets.iter().map(|_| Vec::new()).collect();
+        Blocks { size, kind, tick: first_tick(epoch, kind), parts, records: 0, bytes: 0, outlets, budget }
+    }
+
+    /// Where blocks are to be cut.
+    pub(super) fn size(&self) -> BlockSize {
+        self.size
+    }
+
+    /// Whether the run is over, and nothing is to be waited for any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.budget.is_closed()
+    }
+
+    /// Adds a record to the block.
+    pub(super) fn push(&mut self, record: Record) {
+        // A record without a key goes to the first worker: it only becomes a dead letter.
+        let worker = record.key.map_or(0, |key| key.worker(self.parts.len()));
+        self.records += 1;
+        self.bytes += record.raw.len();
+        self.parts[worker].push(record);
+    }
+
+    /// Whether the block is as large as one may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= self.size.records || self.bytes >= self.size.bytes
+    }
+
+    /// Waits for room, sends every worker its part, and begins the next block; the kind's last one says how it ended.
+    pub(super) fn send(&mut self, ending: Option<Ending>) -> Result<(), Interrupted> {
+        if !self.budget.acquire(self.bytes) {
+            return Err(Interrupted::Stopped);
+        }
+        for (part, outlet) in self.parts.iter_mut().zip(self.outlets.iter_mut()) {
+            let records = std::mem::take(part);
+            if !outlet.send(Block { tick: self.tick, kind: self.kind, records, ending: ending.clone() }) {
+                return Err(Interrupted::Stopped);
+            }
+        }
+        self.tick += 1;
+        self.records = 0;
+        self.bytes = 0;
+        Ok(())
+    }
+}
