@@ -73,12 +73,7 @@ impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
-        let flags = Flags::of(&groups).needing(&[Key::State]);
-        let settings = load(&flags)?;
-        // Which of the two is missing can be said only when it is known where dumps come from.
-        let missing = if settings.kafka { Key::Brokers } else { Key::Dumps };
-        let there = if settings.kafka { settings.brokers.is_some() } else { settings.dumps.is_some() };
-        if there { Ok(settings) } else { load(&flags.needing(&[missing])) }
+        load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())
     }
 }
 

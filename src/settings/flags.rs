@@ -18,6 +18,7 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     pub(super) given: Vec<(Key, Raw)>,
     pub(super) needed: Vec<Key>,
+    pub(super) needs_dumps: bool,
 }
 
 impl Flags {
@@ -31,6 +32,12 @@ impl Flags {
     /// Settings without which the command cannot run, wherever they come from.
     pub fn needing(mut self, keys: &[Key]) -> Flags {
         self.needed.extend(keys);
+        self
+    }
+
+    /// Dumps are needed, from a folder or from topics.
+    pub fn needing_dumps(mut self) -> Flags {
+        self.needs_dumps = true;
         self
     }
 

@@ -25,7 +25,7 @@ pub fn resolve(
     for (key, raw) in &flags.given {
         resolver.layers.push((*key, Origin::Flag, raw.clone()));
     }
-    resolver.finish(&flags.needed)
+    resolver.finish(&flags.needed, flags.needs_dumps)
 }
 
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl Resolver {
         taken
     }
 
-    fn finish(mut self, needed: &[Key]) -> Result<Settings, Mistakes> {
+    fn finish(mut self, needed: &[Key], needs_dumps: bool) -> Result<Settings, Mistakes> {
         let mut settings = Settings {
             dumps: self.take(Key::Dumps, value::path),
             kafka: self.take(Key::Kafka, value::boolean).unwrap_or(false),
@@ -121,7 +121,9 @@ impl Resolver {
         self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);
         let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
         self.check_password(Key::Neo4j, Key::Neo4jPasswordFile, &settings.neo4j, &settings.neo4j_password_file, neo4j);
-        for key in needed.iter().filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
+        // Which of the two is missing can be said only when it is known where dumps come from.
+        let source = needs_dumps.then_some(if settings.kafka { Key::Brokers } else { Key::Dumps });
+        for key in source.iter().chain(needed).filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
             self.mistakes.add_missing(*key);
         }
         settings.origins = self.origins;

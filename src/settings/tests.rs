@@ -178,6 +178,13 @@ fn dumps_come_from_topics_or_from_a_folder_as_the_stronger_layer_says() {
 }
 
 #[test]
+fn what_is_missing_follows_from_where_dumps_come_from() {
+    let said = mistakes(resolve(&flags(&[(Key::Kafka, "true")]).needing_dumps(), [], None));
+    assert!(said.contains("--brokers: is needed") && !said.contains("--dumps"), "{said}");
+    assert!(mistakes(resolve(&Flags::default().needing_dumps(), [], None)).contains("--dumps: is needed"));
+}
+
+#[test]
 fn without_a_sink_the_states_own_sqlite_file_is_used() {
     let sqlite = |given: &[(Key, &str)]| resolve(&flags(given), [], None).expect("settings").sqlite_file();
     assert_eq!(sqlite(&[(Key::State, "s")]), Some("s/discodiff.sqlite".into()));
