@@ -447,7 +447,6 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
     let graph = Recorder::default();
     let stop = Arc::<std::sync::atomic::AtomicBool>::default();
     let request = Request {
-        dumps: dumps.clone(),
         state: folder.path().join("state"),
         workers: 2,
         block: BlockSize { records: 16_384, bytes: 1 << 20 },
@@ -466,10 +465,10 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
         }
     });
     credited(&dumps, number, name);
-    refresh(&request, sinks).expect("refreshed");
+    refresh(&request, &dumps, sinks).expect("refreshed");
     assert_eq!(graph.told().edges.len() as u64, 2 * number);
     credited(&dumps, 0, 0);
-    let refreshed = refresh(&request, sinks).expect("refreshed");
+    let refreshed = refresh(&request, &dumps, sinks).expect("refreshed");
     drop(done);
     assert_eq!(graph.told().edges.len(), 0);
     refreshed.notes.peak_in_flight
