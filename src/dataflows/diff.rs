@@ -130,8 +130,8 @@ pub struct Findings {
     pub parsed: u64,
 }
 
-/// How long deletes wait before they look again whether there is room for more in flight.
-const NO_ROOM: Duration = Duration::from_millis(2);
+/// How long deletes, and shared edges, wait before they look again whether there is room for more in flight.
+pub(super) const NO_ROOM: Duration = Duration::from_millis(2);
 
 impl Findings {
     /// Adds what another worker found.

@@ -17,7 +17,6 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
@@ -29,17 +28,15 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::Arrangement;
+use super::diff::NO_ROOM;
 use super::links::{Assertion, Flow};
 use crate::model::Event;
-use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId};
+use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId, Family};
 use crate::sources::{Budget, Tick, first_epilogue_tick};
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
 
 /// Anchors walked in one activation, and given in one tick: the walk must neither hold up the worker nor fill the memory.
 const SLICE: usize = 4_096;
-
-/// How long the walk waits before it looks again whether there is room for more in flight.
-const NO_ROOM: Duration = Duration::from_millis(2);
 
 /// The collection of one worker.
 pub struct Edges {
@@ -155,7 +152,8 @@ pub fn edges<'scope>(
                 return;
             }
             let Some(capability) = &mut held else { return };
-            if !flow.graph {
+            // Nor is there anything to walk for where all families are mended at the end, as in a first load.
+            if !Family::ALL.iter().any(|family| flow.carries(*family)) {
                 held = None;
                 return;
             }

@@ -14,16 +14,11 @@ use crate::dataflows::Flow;
 use crate::graph::{EdgeIds, Look};
 use crate::model::PerKind;
 use crate::model::graph::{Dictionary, Edge};
+use crate::sinks::driver::{BATCH_BYTES, BATCH_ROWS};
 use crate::sinks::{Class, Graph};
 use crate::sources::StoppedOnRequest;
 use crate::state::Manifest;
 use crate::telemetry::Subject;
-
-/// Edges written together, as many as a batch has rows.
-const BATCH: usize = 5_000;
-
-/// Bytes of them: names and roles can be long.
-const BATCH_BYTES: usize = 8 << 20;
 
 /// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid. Gives
 /// the number of edges that the graph refused, under each kind whose records assert them.
@@ -89,7 +84,7 @@ struct Batch {
 impl Batch {
     fn flush(&mut self, graph: &mut dyn Graph, last: bool) -> Result<()> {
         let rows = self.added.len() + self.removed.len();
-        if rows > 0 && (last || rows >= BATCH || self.bytes >= BATCH_BYTES) {
+        if rows > 0 && (last || rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES) {
             let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
             self.write(graph, &added, &removed)?;
             self.bytes = 0;

@@ -20,17 +20,17 @@ use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict
 use crate::sources::{Budget, Stop, Tick};
 
 /// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
-const BATCH_ROWS: usize = 5_000;
+pub const BATCH_ROWS: usize = 5_000;
 
 /// Bytes of a batch: labels can be 12 MB each.
-const BATCH_BYTES: usize = 8 << 20;
+pub const BATCH_BYTES: usize = 8 << 20;
 
 /// Pauses between attempts: from the first, doubled, to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long a store may stay away before the run gives up; it can be run again at any time.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One closed tick, or one worker's part of it.
 #[derive(Debug)]

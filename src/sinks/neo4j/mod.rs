@@ -20,15 +20,12 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::driver::{LONGEST_PAUSE, PATIENCE};
 use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
 use crate::model::PerKind;
 use connect::{Address, BATCH, Connection, Tx, at_start};
 use nodes::Known;
 use sweep::Candidates;
-
-/// How long each of a run's last steps is tried where the connection is lost, and the longest pause between two attempts.
-const PATIENCE: Duration = Duration::from_secs(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A Neo4j database.
 pub struct Neo4j {
