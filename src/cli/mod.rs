@@ -14,6 +14,7 @@ pub mod panics;
 pub mod plan;
 pub mod publish;
 pub mod refresh;
+pub mod replay;
 mod report;
 pub mod status;
 pub mod verify;
@@ -65,6 +66,8 @@ pub enum Command {
     Refresh(refresh::RefreshArgs),
     /// Publish the records of dumps to Kafka topics, from which any number of refreshes can read
     Publish(publish::PublishArgs),
+    /// Bring new or lost sinks up from Kafka topics, through the months or to the last one
+    Replay(replay::ReplayArgs),
     /// Say what refresh would do, without writing anything
     Plan(plan::PlanArgs),
     /// Prove from their content that the sinks equal the state, and name the keys that differ
@@ -86,6 +89,7 @@ impl Command {
             Command::Generate(_) => load(&Flags::of(&[])),
             Command::Refresh(args) => args.settings(),
             Command::Publish(args) => args.settings(),
+            Command::Replay(args) => args.settings(),
             Command::Plan(args) => args.settings(),
             Command::Verify(args) => args.settings(),
             Command::Status(args) => args.settings(),
@@ -96,8 +100,9 @@ impl Command {
 
     fn run(&self, settings: &Settings) -> anyhow::Result<Exit> {
         match self {
-            Command::Refresh(_) => refresh::run(settings),
+            Command::Refresh(args) => refresh::run(args, settings),
             Command::Publish(args) => publish::run(args, settings),
+            Command::Replay(args) => replay::run(args, settings),
             Command::Plan(_) => plan::run(settings),
             Command::Verify(_) => verify::run(settings),
             Command::Status(_) => status::run(settings),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::{open, output, report};
-use crate::refresh::{Refreshed, refresh, refresh_topics};
+use crate::refresh::{FromTopics, Refreshed, Report, Selection, refresh};
 use crate::sinks::Access;
 
 use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
@@ -21,6 +21,8 @@ Examples:
       bring the graph of all records in Neo4j to it
   discodiff refresh --kafka --brokers kafka:9092 --state state
       apply each month that was published completely and not applied yet
+  discodiff refresh --kafka --brokers kafka:9092 --state state --follow
+      the same, and then each month that comes, until Ctrl-C or SIGTERM
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 
@@ -61,6 +63,9 @@ pub struct FromFlags {
     /// Read the dumps that were published to Kafka topics, instead of a folder: all months that are complete, then end
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Kafka")]
     pub kafka: Option<String>,
+    /// Stay, and apply each month as soon as all of it was published; --json prints a line for each
+    #[arg(long, help_heading = "Kafka")]
+    pub follow: bool,
 }
 
 impl Group for FromFlags {
@@ -77,35 +82,63 @@ impl RefreshArgs {
     }
 }
 
-/// Applies the month, and says what it came to.
-pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+/// Applies the month, or those that are in the topics, and says what each came to.
+pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
+    if settings.kafka {
+        let reports = if args.from.follow { Reports::Lines } else { Reports::Object };
+        return apply(settings, reports, |topics| if args.from.follow { topics.follow() } else { topics.once(&Selection::default()) });
+    }
     let request = open::request(settings)?;
-    let mut all = if settings.kafka {
-        refresh_topics(&request, &settings.topics()?, || open::sinks(settings, Access::Write))?
-    } else {
-        vec![refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?]
-    };
+    let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
     drop(request);
-    if all.is_empty() {
-        all.push(Refreshed::default());
-    }
     if settings.json {
-        match &all[..] {
-            [one] => output::json(&one.report)?,
-            all => output::json(&all.iter().map(|one| &one.report).collect::<Vec<_>>())?,
-        }
+        output::json(&refreshed.report)?;
     } else {
-        all.iter().try_for_each(|one| output::text(&report::table(one)))?;
+        output::text(&report::table(&refreshed))?;
     }
-    let mut exit = Exit::Complete;
-    for refreshed in &all {
-        for (sink, kind) in &refreshed.notes.brought_up {
-            tracing::info!("{sink} was new or behind: its {} were brought up in this run", kind.plural());
-        }
-        report::notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
-        if report::exit(refreshed) != Exit::Complete {
-            exit = Exit::Incomplete;
-        }
+    Ok(report::notes_and_exit(&refreshed))
+}
+
+/// How reports are printed as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    /// One object; a list where several snapshots were applied.
+    Object,
+    /// A list of objects, at the end.
+    List,
+    /// A line for each, as soon as it is applied.
+    Lines,
+}
+
+/// Applies snapshots from topics. What was applied is told, however the last of them ended.
+pub fn apply(settings: &Settings, reports: Reports, work: impl FnOnce(&mut FromTopics<'_>) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
+    let request = open::request(settings)?;
+    let (mut all, mut exit) = (Vec::new(), Exit::Complete);
+    let result = work(&mut FromTopics {
+        request: &request,
+        topics: &settings.topics()?,
+        open: &mut || open::sinks(settings, Access::Write),
+        applied: &mut |refreshed: Refreshed| {
+            match (settings.json, reports) {
+                (false, _) => output::text(&report::table(&refreshed))?,
+                (true, Reports::Lines) => output::json(&refreshed.report)?,
+                (true, _) => {}
+            }
+            if report::notes_and_exit(&refreshed) != Exit::Complete {
+                exit = Exit::Incomplete;
+            }
+            all.push(refreshed.report);
+            Ok(())
+        },
+    });
+    drop(request);
+    match &all[..] {
+        [] if result.is_err() || reports == Reports::Lines => {}
+        [] if settings.json && reports == Reports::Object => output::json(&Report::default())?,
+        [] if !settings.json => output::text(&report::table(&Refreshed::default()))?,
+        [one] if settings.json && reports == Reports::Object => output::json(one)?,
+        all if settings.json && reports != Reports::Lines => output::json(&all)?,
+        _ => {}
     }
-    Ok(exit)
+    result.map(|()| exit)
 }

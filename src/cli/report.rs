@@ -18,6 +18,15 @@ pub fn exit(refreshed: &Refreshed) -> Exit {
     if refreshed.is_clean() { Exit::Complete } else { Exit::Incomplete }
 }
 
+/// Says on stderr what a person should know besides; gives the exit status.
+pub fn notes_and_exit(refreshed: &Refreshed) -> Exit {
+    for (sink, kind) in &refreshed.notes.brought_up {
+        tracing::info!("{sink} was new or behind: its {} were brought up in this run", kind.plural());
+    }
+    notes(&refreshed.notes).iter().for_each(|note| tracing::warn!("{note}"));
+    exit(refreshed)
+}
+
 /// A table of counts a kind, and of what each sink wrote.
 pub fn table(refreshed: &Refreshed) -> String {
     let report = &refreshed.report;

@@ -14,6 +14,7 @@ mod judge;
 mod mend;
 mod plan;
 mod report;
+mod selection;
 mod topics;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub use judge::{Allowed, Member, Plan, Stand, judge};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report, Wrote};
-pub use topics::refresh_topics;
+pub use selection::{From, Selection};
+pub use topics::FromTopics;
 
 /// What is asked of a run.
 #[derive(Clone, Debug)]
@@ -147,7 +149,6 @@ fn refresh_opened(
     let mut refreshed = Refreshed::default();
     manifest.generation += 1;
     manifest.begun = None;
-    manifest.completed = Some(plan.epoch);
     (manifest.canonical, manifest.rules) = (crate::model::CANONICAL_VERSION, crate::model::RULES_VERSION);
     manifest.parts = applied.parts;
     let records = before.records();
@@ -173,6 +174,11 @@ fn refresh_opened(
         refreshed.notes.defects.extend(verdict.defect.clone().map(|defect| (kind, defect)));
         refreshed.notes.withheld.extend(verdict.withheld.clone().map(|why| (kind, verdict.missing, why)));
         refreshed.report.kinds.insert(kind, counts);
+    }
+    // A feed that is left out of a run in which nothing changed misses nothing.
+    let changed = refreshed.report.kinds.values().any(|counts| counts.inserted + counts.updated + counts.deleted > 0);
+    if changed || members.iter().any(|member| member.holds == Holds::Changes) {
+        manifest.completed = Some(plan.epoch);
     }
     if keeps_links {
         manifest.links = Some(save_links(&state, &before, &dictionary, &plan, std::mem::take(&mut applied.links), &applied.flow)?);

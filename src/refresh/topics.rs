@@ -1,73 +1,168 @@
-//! Refreshes from topics: which of the attempts that are there are to be applied, and in which order.
+//! Refreshes from topics: the snapshots that are due, the oldest first, and then those that come.
 //!
 //! ```text
-//!   catalogue ─ newest attempt of each snapshot ─ complete ─ behind what the state has reached ─ not older than it
-//!     ─ by month: one snapshot of all kinds ─ refreshed as from files ─ the next month ─ ...
+//!   catalogue ─ due of each kind ─ by month: one snapshot of all kinds ─ refreshed as from files ─ the next month ─ ...
+//!       ^                                                                                                       │
+//!       └───────────────────────────────── following: until the catalogue says more ────────────────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use super::selection::{Bounds, Due, From, Selection, whole_months_only};
 use super::{Refreshed, Request, refresh_to};
-use crate::model::{Kind, PerKind};
+use crate::model::PerKind;
 use crate::sinks::Sink;
-use crate::sources::kafka::{Attempt, Catalogue, Stretch, Topics, commit};
+use crate::sources::kafka::{Attempt, Catalogue, CatalogueReader, Finder, Stretch, Topics, commit};
 use crate::sources::{DumpFile, Place, Snapshot};
-use crate::state::{Manifest, State};
+use crate::state::State;
 
-/// Brings the sinks that `open` gives to each snapshot that was published completely and not applied yet, the oldest month first; gives
-/// what each came to. Where there is none, what the state holds is looked at, as a sink may be new or behind.
-pub fn refresh_topics(request: &Request, topics: &Topics, mut open: impl FnMut() -> Result<Vec<Box<dyn Sink>>>) -> Result<Vec<Refreshed>> {
-    let catalogue = Catalogue::find(topics)?;
-    let mut refreshed = Vec::new();
-    let state = State::look(&request.state)?;
-    let due = PerKind::from_fn(|kind| due(&catalogue, kind, state.manifest(), request.allowed.older));
-    drop(state);
-    for (_, due) in due.iter() {
-        due.words.iter().for_each(|words| tracing::info!("{words}"));
+/// How long news are waited for before it is looked whether the run is to end.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Applies snapshots from topics.
+pub struct FromTopics<'a> {
+    /// What is asked of each run.
+    pub request: &'a Request,
+    /// Where the topics are.
+    pub topics: &'a Topics,
+    /// Opens the sinks, for each snapshot anew.
+    pub open: &'a mut dyn FnMut() -> Result<Vec<Box<dyn Sink>>>,
+    /// Is told what each snapshot came to, once it is applied.
+    pub applied: &'a mut dyn FnMut(Refreshed) -> Result<()>,
+}
+
+impl FromTopics<'_> {
+    /// Brings the sinks to each snapshot that was selected, is complete and not applied yet, the oldest month first. Where there is none,
+    /// what the state holds is looked at, as a sink may be new or behind.
+    pub fn once(&mut self, selection: &Selection) -> Result<()> {
+        if !CatalogueReader::exists(self.topics)? {
+            bail!(
+                "there is no topic {} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
+                 another --topic-prefix",
+                self.topics.catalogue(),
+                self.topics.brokers
+            );
+        }
+        let catalogue = Catalogue::read(self.topics)?;
+        let bounds = selection.bounds(self.topics, &catalogue)?;
+        let due = self.due(&catalogue, &bounds)?;
+        due.iter().flat_map(|(_, due)| &due.words).for_each(|words| tracing::info!("{words}"));
+        let news = due.0.iter().any(|due| !due.news.is_empty());
+        let replaying = selection.from != From::News;
+        if replaying && due.0.iter().all(|due| due.news.is_empty() && due.held.is_none()) {
+            let months: Vec<_> = catalogue.months().into_iter().collect();
+            bail!(
+                "nothing to replay: of {}, which the topics {}.* have, nothing is complete, asked for, and held by the state or newer than \
+                 what it holds",
+                months.join(", "),
+                self.topics.prefix
+            );
+        }
+        // What the state holds is of use only where a sink needs it, and it may have expired: who replays wants it.
+        self.apply(&due, replaying && !news, !news)
     }
-    // All that is to be applied is looked at before any of it is: a month must not be left out because its records have expired.
-    let news = due.0.iter().any(|due| !due.news.is_empty());
-    let mut months: BTreeMap<String, PerKind<VecDeque<Arc<Stretch>>>> = BTreeMap::new();
-    for (kind, due) in due.iter() {
-        let attempts = if news { due.news.clone() } else { due.held.into_iter().collect() };
-        for attempt in attempts {
-            // What the state holds is of use only where a sink needs it, and it may have expired.
-            let stretch = match Stretch::find(topics, attempt) {
-                Err(error) if !news => {
-                    tracing::debug!("{error:#}");
-                    continue;
+
+    /// Does so again whenever another month is complete, until it is told to stop.
+    pub fn follow(&mut self) -> Result<()> {
+        let mut told = BTreeSet::new();
+        let mut tell = |words: &str| {
+            if told.insert(words.to_owned()) {
+                tracing::info!("{words}");
+            }
+        };
+        while !CatalogueReader::exists(self.topics)? {
+            tell(&format!("nothing was published to {}.* yet: waiting", self.topics.prefix));
+            thread::sleep(LOOK);
+            if self.stopped() {
+                return Ok(());
+            }
+        }
+        let mut reader = CatalogueReader::open(self.topics)?;
+        reader.catch_up()?;
+        let mut first = true;
+        loop {
+            let catalogue = reader.catalogue.clone();
+            let bounds = Selection::default().bounds(self.topics, &catalogue)?;
+            let mut due = self.due(&catalogue, &bounds)?;
+            due.iter().flat_map(|(_, due)| &due.words).for_each(|words| {
+                // The number of records in the words grows.
+                tell(words.split(':').next().unwrap_or(words));
+            });
+            whole_months_only(&catalogue, &mut due);
+            if first || due.0.iter().any(|due| !due.news.is_empty()) {
+                self.apply(&due, false, false)?;
+            }
+            first = false;
+            tell("waiting for months to be published; Ctrl-C or SIGTERM ends");
+            while !reader.wait(LOOK)? {
+                if self.stopped() {
+                    return Ok(());
                 }
-                stretch => Arc::new(stretch?),
-            };
-            months.entry(attempt.month.clone()).or_insert_with(|| PerKind::from_fn(|_| VecDeque::new()))[kind].push_back(stretch);
+            }
+            // A publisher's transactions come one by one, and only the last one makes a month complete.
+            while reader.wait(LOOK)? && !self.stopped() {}
         }
     }
-    for (month, mut kinds) in months {
-        // Of a kind that was published twice with different content, the second goes into an epoch of its own.
-        while kinds.0.iter().any(|stretches| !stretches.is_empty()) {
-            let files = PerKind::from_fn(|kind| kinds[kind].pop_front().map(file));
-            let reached: Vec<_> =
-                files.iter().filter_map(|(kind, file)| Some((kind, attempt(file.as_ref()?)?.reached().offsets))).collect();
-            let request = &Request { progress: Arc::new(request.progress.another()), ..request.clone() };
-            let one = refresh_to(request, Instant::now(), Snapshot { month: month.clone(), files }, &mut open)?;
-            if !one.report.kinds.is_empty() {
-                tracing::info!("{month} was applied from {}.*", topics.prefix);
-                refreshed.push(one);
-            } else if refreshed.is_empty() && !news {
-                refreshed.push(one);
-            }
-            // Only for tools that show lag: the state itself knows.
-            let group = format!("discodiff.{}", State::look(&request.state)?.manifest().state);
-            if let Err(error) = commit(topics, &group, &reached) {
-                tracing::warn!("the positions of the group {group} could not be noted: {error:#}");
+
+    fn stopped(&self) -> bool {
+        self.request.stop.load(Ordering::Relaxed)
+    }
+
+    fn due<'c>(&self, catalogue: &'c Catalogue, bounds: &Bounds) -> Result<PerKind<Due<'c>>> {
+        let state = State::look(&self.request.state)?;
+        Ok(PerKind::from_fn(|kind| bounds.due(catalogue, kind, state.manifest(), self.request.allowed.older)))
+    }
+
+    /// Applies the news of each kind, and of a kind without any what the state holds, for sinks that lack it. `must`: that being no longer
+    /// whole is an error, as it is of news. `idle`: a snapshot for which there was nothing to do is told of.
+    fn apply(&mut self, due: &PerKind<Due<'_>>, must: bool, mut idle: bool) -> Result<()> {
+        let mut months: BTreeMap<&str, PerKind<VecDeque<Arc<Stretch>>>> = BTreeMap::new();
+        let mut finder = Finder::open(self.topics)?;
+        // All that is to be applied is looked at before any of it is: a month must not be left out because its records have expired.
+        for due in &due.0 {
+            let held = due.held.into_iter().filter(|_| due.news.is_empty()).map(|attempt| (attempt, must));
+            for (attempt, must) in due.news.iter().map(|attempt| (*attempt, true)).chain(held) {
+                let stretch = match finder.stretch(attempt) {
+                    Err(error) if !must => {
+                        tracing::debug!("{error:#}");
+                        continue;
+                    }
+                    stretch => Arc::new(stretch?),
+                };
+                months.entry(&attempt.month).or_insert_with(|| PerKind::from_fn(|_| VecDeque::new()))[attempt.kind].push_back(stretch);
             }
         }
+        drop(finder);
+        for (month, mut kinds) in months {
+            // Of a kind that was published twice with different content, the second goes into an epoch of its own.
+            while kinds.0.iter().any(|stretches| !stretches.is_empty()) {
+                let files = PerKind::from_fn(|kind| kinds[kind].pop_front().map(file));
+                let reached: Vec<_> =
+                    files.iter().filter_map(|(kind, file)| Some((kind, attempt(file.as_ref()?)?.reached().offsets))).collect();
+                let request = &Request { progress: Arc::new(self.request.progress.another()), ..self.request.clone() };
+                let snapshot = Snapshot { month: month.to_owned(), files };
+                let one = refresh_to(request, Instant::now(), snapshot, || (self.open)())?;
+                if !one.report.kinds.is_empty() {
+                    tracing::info!("{month} was applied from {}.*", self.topics.prefix);
+                    (self.applied)(one)?;
+                } else if std::mem::take(&mut idle) {
+                    (self.applied)(one)?;
+                }
+                // Only for tools that show lag: the state itself knows.
+                let group = format!("discodiff.{}", State::look(&request.state)?.manifest().state);
+                if let Err(error) = commit(self.topics, &group, &reached) {
+                    tracing::warn!("the positions of the group {group} could not be noted: {error:#}");
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(refreshed)
 }
 
 fn file(stretch: Arc<Stretch>) -> DumpFile {
@@ -80,42 +175,4 @@ fn attempt(file: &DumpFile) -> Option<&Attempt> {
         Place::Topic(stretch) => Some(&stretch.attempt),
         Place::File(_) => None,
     }
-}
-
-/// What of a kind is to be done.
-#[derive(Debug, Default)]
-struct Due<'a> {
-    /// Not applied yet, in order.
-    news: Vec<&'a Attempt>,
-    /// What the state holds.
-    held: Option<&'a Attempt>,
-    /// What is not applied, and why.
-    words: Vec<String>,
-}
-
-fn due<'a>(catalogue: &'a Catalogue, kind: Kind, manifest: &Manifest, older: bool) -> Due<'a> {
-    let mut due = Due::default();
-    let applied = manifest.kinds[kind].as_ref();
-    let newest = catalogue.newest(kind);
-    due.held =
-        newest.iter().find(|attempt| attempt.ends.is_some() && applied.is_some_and(|applied| applied.sha256 == attempt.snapshot)).copied();
-    let noted = manifest.topics[kind].as_ref().filter(|reached| reached.log == catalogue.log()).map(|reached| reached.attempt);
-    // What lies before a snapshot that the state holds was overtaken, be it from files.
-    let reached = noted.max(due.held.map(|held| held.attempt)).unwrap_or(0);
-    for attempt in newest.into_iter().filter(|attempt| attempt.attempt > reached) {
-        let name = format!("{} ({}, attempt {})", attempt.file, attempt.month, attempt.attempt);
-        match applied {
-            _ if attempt.ends.is_none() => due.words.push(format!(
-                "{name} is not complete: {} records so far. It is applied once its publisher has come to its end",
-                crate::telemetry::words::count(attempt.records)
-            )),
-            Some(applied) if applied.month > attempt.month && !older => {
-                due.words
-                    .push(format!("{name} is older than {}, which the state holds: passed over (--allow-older goes back)", applied.month));
-            }
-            _ => due.news.push(attempt),
-        }
-    }
-    due.news.sort_by_key(|attempt| (&attempt.month, attempt.attempt));
-    due
 }

@@ -255,8 +255,10 @@ impl Driving {
     fn write(&mut self, mut batch: Batch) -> Result<(), SinkError> {
         self.batch.number += 1;
         batch.number = self.batch.number;
+        fail::fail_point!("before-write");
         match self.patiently(|writer, attempt| writer.write(&batch, attempt)) {
             Ok(Written { tally, fields }) => {
+                fail::fail_point!("after-write");
                 self.report.tally += tally;
                 if !fields.is_empty() {
                     let ticks: BTreeMap<Key, Tick> = batch.changes.iter().map(|change| (change.key, change.tick)).collect();

@@ -85,7 +85,7 @@ pub struct Run {
     pub want_fields: bool,
     /// Epochs begun earlier and never completed: marked so in `snapshots`.
     pub abandoned: Vec<u64>,
-    /// The epoch that the state completed last; `None`: none yet.
+    /// The completed epoch at which a feed that lacks nothing stands; `None`: none yet.
     pub before: Option<Epoch>,
 }
 

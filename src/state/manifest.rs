@@ -101,7 +101,7 @@ pub struct Manifest {
     pub generation: u64,
     /// The highest epoch number ever begun.
     pub last_epoch: u64,
-    /// The epoch that was completed last, whether anything changed in it or not.
+    /// The last completed epoch in which anything changed or that a feed took part in: where a feed that lacks nothing stands.
     pub completed: Option<Epoch>,
     /// The epoch that was begun and not completed.
     pub begun: Option<Begun>,

@@ -1,6 +1,6 @@
 //! What the tests share: the program, its stores read back by other means than its own, and months to feed it with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -216,6 +216,13 @@ impl Database {
             }
             rows
         })
+    }
+}
+
+impl Database {
+    /// The only column of a query's rows.
+    pub fn texts(&self, sql: &str) -> BTreeSet<String> {
+        with_client(&self.url(), async |client: &Client| client.query(sql, &[]).await.expect("rows").iter().map(|row| row.get(0)).collect())
     }
 }
 

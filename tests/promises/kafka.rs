@@ -13,23 +13,23 @@ use super::generated::{odd, small};
 use super::harness::{Home, KINDS, Ran, assert_same, copy, count, program};
 
 impl Home {
-    fn publish(&self, dumps: &Path, broker: &Broker, rest: &str) -> Ran {
+    pub fn publish(&self, dumps: &Path, broker: &Broker, rest: &str) -> Ran {
         Ran::of(&self.publishing(dumps, broker, rest).output().expect("it starts"))
     }
 
-    fn publishing(&self, dumps: &Path, broker: &Broker, rest: &str) -> std::process::Command {
+    pub fn publishing(&self, dumps: &Path, broker: &Broker, rest: &str) -> std::process::Command {
         let mut command = self.command(&format!("publish --json {} {rest}", broker.flags()));
         command.arg("--dumps").arg(dumps);
         command
     }
 
-    fn apply_topics(&self, broker: &Broker, rest: &str) -> Ran {
+    pub fn apply_topics(&self, broker: &Broker, rest: &str) -> Ran {
         let state = if rest.contains("--state") { "" } else { "--state state" };
         self.run(&format!("refresh --kafka --json {} {state} {rest}", broker.flags()))
     }
 
     /// Everything in the store that is not a time or an id of this run.
-    fn told(&self, sqlite: &str) -> BTreeSet<String> {
+    pub fn told(&self, sqlite: &str) -> BTreeSet<String> {
         let connection = rusqlite::Connection::open(self.path(sqlite)).expect("a SQLite file");
         let mut told = BTreeSet::new();
         for sql in [
@@ -69,7 +69,7 @@ fn cut() -> &'static [PathBuf] {
 }
 
 /// What the months come to from files: the reports, and the folder with `state` and `files.sqlite`.
-fn by_files(months: &[PathBuf]) -> (Home, Vec<Value>) {
+pub fn by_files(months: &[PathBuf]) -> (Home, Vec<Value>) {
     let home = Home::new();
     let statuses = months.iter().map(|month| home.refresh(month, "--sqlite files.sqlite"));
     let reports = statuses.map(|ran| ran.json(ran.status.filter(|status| *status == 3).unwrap_or(0))).collect();

@@ -7,6 +7,7 @@ mod deletes;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod feed;
+mod follow;
 mod generated;
 mod graph;
 mod harness;
@@ -15,6 +16,7 @@ mod links;
 mod oracle;
 mod plan;
 mod real;
+mod replay;
 mod standing;
 mod state;
 mod verify;

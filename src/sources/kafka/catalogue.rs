@@ -3,19 +3,19 @@
 //! A compacted topic of one partition, with a record an attempt, replaced in each of its transactions. So the topics of records need never
 //! be searched for markers, neither by a publisher that goes on nor by a reader.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Topics;
-use super::client::{self, ANSWER};
+use super::client::{self, ANSWER, Heard};
 use super::message::{Marker, MarkerEnd};
 use crate::model::Kind;
 
@@ -34,6 +34,9 @@ pub struct Attempt {
     pub month: String,
     /// Its name.
     pub file: String,
+    /// The kinds that are published together with it, itself among them: the month is whole once all are. Empty in older records.
+    #[serde(default)]
+    pub with: Vec<Kind>,
     /// Offset of the begin marker in each partition.
     pub begins: Vec<i64>,
     /// Records published so far.
@@ -100,51 +103,11 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the catalogue of topics to which something should have been published.
-    pub fn find(topics: &Topics) -> Result<Catalogue> {
-        let name = topics.catalogue();
-        if !client::metadata(topics)?.topics().iter().any(|topic| topic.name() == name) {
-            bail!(
-                "there is no topic {name} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
-                 another --topic-prefix",
-                topics.brokers
-            );
-        }
-        Catalogue::read(topics)
-    }
-
     /// Reads all of it that is committed.
     pub fn read(topics: &Topics) -> Result<Catalogue> {
-        let name = topics.catalogue();
-        let what = || format!("cannot read the topic {name}");
-        let consumer = client::reader(topics, "discodiff", 1, true)?;
-        let mut start = TopicPartitionList::new();
-        start.add_partition_offset(&name, 0, Offset::Beginning).with_context(what)?;
-        consumer.assign(&start).with_context(what)?;
-        let mut catalogue = Catalogue::default();
-        let mut heard = Instant::now();
-        loop {
-            match consumer.poll(ANSWER) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    // A record without a value is nothing: somebody took it out.
-                    let Some(value) = message.payload() else { continue };
-                    let attempt: Attempt = serde_json::from_slice(value).with_context(|| {
-                        format!(
-                            "the record at offset {} of the topic {name} is not of this version of discodiff, or of somebody else",
-                            message.offset()
-                        )
-                    })?;
-                    catalogue.attempts.insert((attempt.kind, attempt.attempt), attempt);
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(catalogue),
-                Some(Err(error)) => tracing::debug!("{name}: {error}"),
-                None => {}
-            }
-            if heard.elapsed() > ANSWER {
-                bail!("the topic {name} cannot be read: no answer within {} s{}", ANSWER.as_secs(), consumer.context().words());
-            }
-        }
+        let mut reader = CatalogueReader::open(topics)?;
+        reader.catch_up()?;
+        Ok(reader.catalogue)
     }
 
     /// The catalogue's id; a new one's where nothing was published yet.
@@ -162,4 +125,88 @@ impl Catalogue {
         let newer = |attempt: &Attempt| self.of(kind).any(|other| other.snapshot == attempt.snapshot && other.attempt > attempt.attempt);
         self.of(kind).filter(|attempt| !newer(attempt)).collect()
     }
+
+    #[cfg(test)]
+    pub fn of_attempts(attempts: impl IntoIterator<Item = Attempt>) -> Catalogue {
+        Catalogue { attempts: attempts.into_iter().map(|attempt| ((attempt.kind, attempt.attempt), attempt)).collect() }
+    }
+
+    /// The months of which anything was published, in order.
+    pub fn months(&self) -> BTreeSet<&str> {
+        self.attempts.values().map(|attempt| attempt.month.as_str()).collect()
+    }
+}
+
+/// A catalogue that is read as it grows.
+pub struct CatalogueReader {
+    name: String,
+    consumer: BaseConsumer<Heard>,
+    /// What was read.
+    pub catalogue: Catalogue,
+}
+
+impl CatalogueReader {
+    /// Whether anything was ever published under this prefix.
+    pub fn exists(topics: &Topics) -> Result<bool> {
+        let name = topics.catalogue();
+        Ok(client::metadata(topics)?.topics().iter().any(|topic| topic.name() == name))
+    }
+
+    /// Begins to read.
+    pub fn open(topics: &Topics) -> Result<CatalogueReader> {
+        let name = topics.catalogue();
+        let what = || format!("cannot read the topic {name}");
+        let consumer = client::reader(topics, "discodiff", 1, true)?;
+        // The client, told only "from the beginning", waits for half a second before it asks where that is.
+        let (first, _) = consumer.fetch_watermarks(&name, 0, ANSWER).with_context(what)?;
+        let mut start = TopicPartitionList::new();
+        start.add_partition_offset(&name, 0, Offset::Offset(first))?;
+        consumer.assign(&start).with_context(what)?;
+        Ok(CatalogueReader { name, consumer, catalogue: Catalogue::default() })
+    }
+
+    /// Reads all that is committed by now.
+    pub fn catch_up(&mut self) -> Result<()> {
+        let mut heard = Instant::now();
+        loop {
+            match self.consumer.poll(ANSWER) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    take(&mut self.catalogue, &self.name, &message)?;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) => tracing::debug!("{}: {error}", self.name),
+                None => {}
+            }
+            if heard.elapsed() > ANSWER {
+                let heard = self.consumer.context().words();
+                bail!("the topic {} cannot be read: no answer within {} s{heard}", self.name, ANSWER.as_secs());
+            }
+        }
+    }
+
+    /// Waits up to `time` for news; whether there were any. A broker that is away meanwhile is waited for.
+    pub fn wait(&mut self, time: Duration) -> Result<bool> {
+        match self.consumer.poll(time) {
+            Some(Ok(message)) => take(&mut self.catalogue, &self.name, &message).map(|()| true),
+            Some(Err(KafkaError::PartitionEOF(_))) | None => Ok(false),
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                bail!("the topic {} is no longer there: was it deleted?", self.name)
+            }
+            Some(Err(error)) => {
+                tracing::debug!("{}: {error}", self.name);
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn take(catalogue: &mut Catalogue, name: &str, message: &BorrowedMessage<'_>) -> Result<()> {
+    // A record without a value is nothing: somebody took it out.
+    let Some(value) = message.payload() else { return Ok(()) };
+    let attempt: Attempt = serde_json::from_slice(value).with_context(|| {
+        format!("the record at offset {} of the topic {name} is not of this version of discodiff, or of somebody else", message.offset())
+    })?;
+    catalogue.attempts.insert((attempt.kind, attempt.attempt), attempt);
+    Ok(())
 }

@@ -3,15 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use rdkafka::ClientContext;
+use anyhow::{Context, Result, anyhow};
 use rdkafka::admin::AdminClient;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Topics;
+use crate::model::Kind;
 
 /// A broker that is there answers in milliseconds; one that is being started, within seconds.
 pub const ANSWER: Duration = Duration::from_secs(10);
@@ -74,6 +75,8 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", ends.to_string())
+        // The broker says that there is no more when this has passed.
+        .set("fetch.wait.max.ms", if ends { "50" } else { "500" })
         .set("queued.max.messages.kbytes", kilobytes.to_string())
         .set("queued.min.messages", "5000")
         .set("fetch.message.max.bytes", FETCH.to_string())
@@ -102,6 +105,26 @@ pub fn metadata(topics: &Topics) -> Result<Metadata> {
             ANSWER.as_secs()
         )
     })
+}
+
+/// The first offset that is still there of a partition of a kind's topic.
+pub fn first_offset(topics: &Topics, kind: Kind, partition: usize) -> Result<i64> {
+    let (name, client) = (topics.of(kind), reader(topics, "discodiff", 1, false)?);
+    let watermarks = client.fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
+    Ok(watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))?.0)
+}
+
+/// The first offset of partition 0 of a kind's topic that was written at this time or later, in milliseconds since 1970; behind all of
+/// them where there is none.
+pub fn offset_at(topics: &Topics, kind: Kind, time: i64) -> Result<i64> {
+    let (name, client) = (topics.of(kind), reader(topics, "discodiff", 1, false)?);
+    let mut times = TopicPartitionList::new();
+    times.add_partition_offset(&name, 0, Offset::Offset(time))?;
+    let what = || format!("cannot ask what was in {name} at that time");
+    let found = client.offsets_for_times(times, ANSWER).with_context(what)?;
+    let found = found.find_partition(&name, 0).with_context(what)?;
+    found.error().with_context(what)?;
+    Ok(found.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(i64::MAX))
 }
 
 /// Waits for an answer of the administrative interface.

@@ -10,7 +10,8 @@
 //! Which records are in a stretch is told by what stands in the partition, so ticks do not depend on time, fetches or workers. Each partition
 //! has a queue of its own in the client, bounded in bytes; they are emptied in turn, a stretch each, and one that is ahead just stays full.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -19,10 +20,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use crossbeam_channel::bounded;
+use rdkafka::admin::AdminClient;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
@@ -50,30 +53,48 @@ pub struct Stretch {
     uncounted: Option<String>,
 }
 
-impl Stretch {
+/// Looks at topics, to find what was published to them.
+pub struct Finder {
+    topics: Topics,
+    admin: AdminClient<Heard>,
+    metadata: Metadata,
+    found: BTreeMap<Kind, Found>,
+}
+
+/// What is known of a topic.
+struct Found {
+    /// First and last offset of each partition.
+    watermarks: Vec<(i64, i64)>,
+    uncounted: Option<String>,
+}
+
+impl Finder {
+    /// Connects.
+    pub fn open(topics: &Topics) -> Result<Finder> {
+        Ok(Finder { topics: topics.clone(), admin: client::admin(topics)?, metadata: client::metadata(topics)?, found: BTreeMap::new() })
+    }
+
     /// Finds out whether all of a complete attempt is still there.
-    pub fn find(topics: &Topics, attempt: &Attempt) -> Result<Stretch> {
-        let name = topics.of(attempt.kind);
-        let admin = client::admin(topics)?;
-        let found = client::metadata(topics)?.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
-        if found.is_none_or(|partitions| partitions < attempt.begins.len()) {
+    pub fn stretch(&mut self, attempt: &Attempt) -> Result<Stretch> {
+        let name = self.topics.of(attempt.kind);
+        let found = match self.found.entry(attempt.kind) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(Found::of(&self.admin, &self.metadata, &name)?),
+        };
+        let (partitions, catalogue) = (attempt.begins.len(), self.topics.catalogue());
+        if found.watermarks.len() < partitions {
             bail!(
-                "the catalogue {} says that {} was published to {name}, which has {} of the {} partitions: was the topic deleted? Publish it \
-                 again: publish --again",
-                topics.catalogue(),
+                "the catalogue {catalogue} says that {} was published to {name}, which has {} of the {partitions} partitions: was the topic \
+                 deleted? Publish it again: publish --again",
                 attempt.file,
-                found.unwrap_or(0),
-                attempt.begins.len()
+                found.watermarks.len()
             );
         }
-        for (partition, begin) in attempt.begins.iter().enumerate() {
-            let watermarks = admin.inner().fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
-            let (low, high) =
-                watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", admin.inner().context().words()))?;
-            if low > *begin {
-                return Err(expired(topics, attempt, partition, &format!("offset {low}, and it began at offset {begin}")));
+        for (partition, (begin, (low, high))) in attempt.begins.iter().zip(&found.watermarks).enumerate() {
+            if low > begin {
+                return Err(expired(&self.topics, attempt, partition, &format!("offset {low}, and it began at offset {begin}")));
             }
-            if high <= *begin {
+            if high <= begin {
                 bail!(
                     "partition {partition} of {name} ends at offset {high}, and the catalogue says that {} begins at {begin}: the topic was made \
                      anew. Publish it again: publish --again",
@@ -81,9 +102,21 @@ impl Stretch {
                 );
             }
         }
-        let uncounted =
-            topics::is_compacted(&admin, &name)?.then(|| format!("the topic {name} is compacted: what it holds cannot be counted"));
-        Ok(Stretch { topics: topics.clone(), attempt: attempt.clone(), uncounted })
+        Ok(Stretch { topics: self.topics.clone(), attempt: attempt.clone(), uncounted: found.uncounted.clone() })
+    }
+}
+
+impl Found {
+    fn of(admin: &AdminClient<Heard>, metadata: &Metadata, name: &str) -> Result<Found> {
+        let partitions = metadata.topics().iter().find(|topic| topic.name() == name).map_or(0, |topic| topic.partitions().len());
+        let mut watermarks = Vec::with_capacity(partitions);
+        for partition in 0..partitions {
+            let asked = admin.inner().fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
+            watermarks.push(asked.with_context(|| format!("cannot ask for the offsets of {name}{}", admin.inner().context().words()))?);
+        }
+        let compacted = partitions > 0 && topics::is_compacted(admin, name)?;
+        let uncounted = compacted.then(|| format!("the topic {name} is compacted: what it holds cannot be counted"));
+        Ok(Found { watermarks, uncounted })
     }
 }
 

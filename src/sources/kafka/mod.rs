@@ -33,9 +33,10 @@ mod topics;
 
 use crate::model::Kind;
 
-pub use catalogue::{Attempt, Catalogue, Ends, Reached};
+pub use catalogue::{Attempt, Catalogue, CatalogueReader, Ends, Reached};
+pub use client::{first_offset, offset_at};
 pub(super) use consume::work;
-pub use consume::{Stretch, commit};
+pub use consume::{Finder, Stretch, commit};
 pub use publish::{Publication, Published, Publishing, publish};
 
 /// Where the topics are.

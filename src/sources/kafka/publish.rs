@@ -119,7 +119,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
             Some(attempt) if Some(attempt) == last && attempt.begins.len() == partitions[kind] => (attempt.clone(), attempt.records),
             _ => {
                 let number = last.map_or(1, |attempt| attempt.attempt + 1);
-                (new_attempt(log, number, file, &snapshot.month), 0)
+                (new_attempt(log, number, file, &snapshot.month, &kinds), 0)
             }
         };
         let attempt = publisher.file(file, attempt, partitions[kind]).inspect_err(|_| publisher.abort())?;
@@ -129,10 +129,21 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     Ok(published)
 }
 
-fn new_attempt(log: uuid::Uuid, attempt: u64, file: &DumpFile, month: &str) -> Attempt {
-    let (snapshot, name) = (file.sha256.clone(), file.name.clone());
-    let month = month.to_owned();
-    Attempt { log, kind: file.kind, attempt, snapshot, month, file: name, begins: Vec::new(), records: 0, bytes: 0, last: 0, ends: None }
+fn new_attempt(log: uuid::Uuid, attempt: u64, file: &DumpFile, month: &str, with: &[Kind]) -> Attempt {
+    Attempt {
+        log,
+        kind: file.kind,
+        attempt,
+        snapshot: file.sha256.clone(),
+        month: month.to_owned(),
+        file: file.name.clone(),
+        with: with.to_vec(),
+        begins: Vec::new(),
+        records: 0,
+        bytes: 0,
+        last: 0,
+        ends: None,
+    }
 }
 
 fn publication(request: &Publishing, attempt: &Attempt, published: u64) -> Publication {
