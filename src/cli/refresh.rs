@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::{open, output, report};
 use crate::refresh::{FromTopics, Refreshed, Report, Selection, refresh};
 use crate::sinks::Access;
+use crate::sources::kafka::Until;
 
 use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
@@ -23,6 +24,8 @@ Examples:
       apply each month that was published completely and not applied yet
   discodiff refresh --kafka --brokers kafka:9092 --state state --follow
       the same, and then each month that comes, until Ctrl-C or SIGTERM
+  discodiff refresh --kafka --brokers kafka:9092 --topic-prefix theirs --state state --until now
+      apply what another program has published to theirs.artists and so on; nothing is deleted
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 
@@ -66,6 +69,9 @@ pub struct FromFlags {
     /// Stay, and apply each month as soon as all of it was published; --json prints a line for each
     #[arg(long, help_heading = "Kafka")]
     pub follow: bool,
+    /// Topics that another program fills, without markers: read each partition to what is there now, or to this offset; nothing is deleted
+    #[arg(long, value_name = "now|OFFSET", value_parser = until, conflicts_with = "follow", help_heading = "Kafka")]
+    pub until: Option<Until>,
 }
 
 impl Group for FromFlags {
@@ -78,7 +84,14 @@ impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
-        load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())
+        let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
+        let mut mistakes = Mistakes::default();
+        for flag in [self.from.follow.then_some("--follow"), self.from.until.map(|_| "--until")].into_iter().flatten() {
+            if !settings.kafka {
+                mistakes.add(flag, "is said of topics, and dumps are read from a folder here: say --kafka and --brokers, or leave it out");
+            }
+        }
+        if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
     }
 }
 
@@ -86,7 +99,11 @@ impl RefreshArgs {
 pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
     if settings.kafka {
         let reports = if args.from.follow { Reports::Lines } else { Reports::Object };
-        return apply(settings, reports, |topics| if args.from.follow { topics.follow() } else { topics.once(&Selection::default()) });
+        return apply(settings, reports, |topics| match args.from.until {
+            Some(until) => topics.until(until),
+            None if args.from.follow => topics.follow(),
+            None => topics.once(&Selection::default()),
+        });
     }
     let request = open::request(settings)?;
     let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
@@ -97,6 +114,12 @@ pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
         output::text(&report::table(&refreshed))?;
     }
     Ok(report::notes_and_exit(&refreshed))
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    let offset = || text.parse().ok().filter(|offset| *offset >= 0).map(Until::Offset);
+    let until = if text == "now" { Some(Until::Now) } else { offset() };
+    until.ok_or_else(|| format!("{text} is neither `now` nor an offset"))
 }
 
 /// How reports are printed as JSON.

@@ -430,14 +430,8 @@ impl Diff {
         self.rejected -= &self.seen;
         let mut cursor = self.trace.borrow_mut().cursor();
         let kept = self.rejected.iter().filter(|id| Key::new(kind, *id).is_some_and(|key| cursor.seek(key).is_some())).count() as u64;
-        Tally {
-            kind,
-            ending,
-            received: self.findings.borrow().counts[kind].received,
-            before,
-            missing: before - self.known - kept,
-            anonymous: self.anonymous,
-        }
+        let missing = if ending.partial { 0 } else { before - self.known - kept };
+        Tally { kind, ending, received: self.findings.borrow().counts[kind].received, before, missing, anonymous: self.anonymous }
     }
 }
 

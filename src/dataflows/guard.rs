@@ -55,6 +55,8 @@ pub struct Verdict {
     pub withheld: Option<String>,
     /// Why the dump is not whole.
     pub defect: Option<String>,
+    /// Nothing is deleted, as what is read was never meant to be all of the kind.
+    pub partial: bool,
 }
 
 impl Guard {
@@ -109,6 +111,7 @@ pub fn guard<'scope>(tallies: Stream<'scope, Tick, Vec<Tally>>, guard: Guard) ->
                         missing: total.missing,
                         withheld: withheld.clone(),
                         defect: total.ending.defect.clone(),
+                        partial: total.ending.partial,
                     };
                     if let Some(capability) = capability.retain_least(0) {
                         output.session(&capability).give_iterator((0..peers).map(verdict));
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     fn tally(before: u64, missing: u64) -> Tally {
-        Tally { kind: Kind::Label, ending: Ending { records: 9, defect: None }, received: 9, before, missing, anonymous: 0 }
+        Tally { kind: Kind::Label, ending: Ending { records: 9, defect: None, partial: false }, received: 9, before, missing, anonymous: 0 }
     }
 
     const GUARD: Guard = Guard { limit_percent: 1.0, allow_deletes: false };

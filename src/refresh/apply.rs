@@ -180,7 +180,7 @@ fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: imp
                         break;
                     }
                     if shown.1 == 0 {
-                        progress.started(*kind, Some(position.total));
+                        progress.started(*kind, Some(position.total).filter(|total| *total > 0));
                     }
                     progress.advance(*kind, now.0 - shown.0, now.1 - shown.1);
                     (shown.0, shown.1) = now;

@@ -16,6 +16,7 @@ mod plan;
 mod report;
 mod selection;
 mod topics;
+mod unmarked;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -229,14 +230,17 @@ fn refresh_opened(
     Ok(refreshed)
 }
 
-/// Notes where the state stands in topics: behind the attempts of a snapshot that it holds.
+/// Notes where the state stands in topics: behind what it holds of them.
 fn note_reached(manifest: &mut Manifest, snapshot: &Snapshot) {
     for (kind, file) in snapshot.files.iter() {
         let (Some(file), Some(applied)) = (file, &manifest.kinds[kind]) else { continue };
-        if let Place::Topic(stretch) = &file.place
-            && file.sha256 == applied.sha256
-        {
-            manifest.topics[kind] = Some(stretch.attempt.reached());
+        let reached = match &file.place {
+            Place::Topic(stretch) => Some(stretch.attempt.reached()),
+            Place::Unmarked(span) => span.reached(),
+            Place::File(_) => None,
+        };
+        if file.sha256 == applied.sha256 && reached.is_some() {
+            manifest.topics[kind] = reached;
         }
     }
 }

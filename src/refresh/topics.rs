@@ -16,9 +16,9 @@ use anyhow::{Result, bail};
 
 use super::selection::{Bounds, Due, From, Selection, whole_months_only};
 use super::{Refreshed, Request, refresh_to};
-use crate::model::PerKind;
+use crate::model::{Kind, PerKind};
 use crate::sinks::Sink;
-use crate::sources::kafka::{Attempt, Catalogue, CatalogueReader, Finder, Stretch, Topics, commit};
+use crate::sources::kafka::{Attempt, Catalogue, CatalogueReader, Finder, Stretch, Topics, commit, names};
 use crate::sources::{DumpFile, Place, Snapshot};
 use crate::state::State;
 
@@ -41,10 +41,10 @@ impl FromTopics<'_> {
     /// Brings the sinks to each snapshot that was selected, is complete and not applied yet, the oldest month first. Where there is none,
     /// what the state holds is looked at, as a sink may be new or behind.
     pub fn once(&mut self, selection: &Selection) -> Result<()> {
-        if !CatalogueReader::exists(self.topics)? {
+        if !names(self.topics)?.contains(&self.topics.catalogue()) {
             bail!(
                 "there is no topic {} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
-                 another --topic-prefix",
+                 another --topic-prefix; topics that another program fills are read with --until now",
                 self.topics.catalogue(),
                 self.topics.brokers
             );
@@ -76,7 +76,7 @@ impl FromTopics<'_> {
                 tracing::info!("{words}");
             }
         };
-        while !CatalogueReader::exists(self.topics)? {
+        while !names(self.topics)?.contains(&self.topics.catalogue()) {
             tell(&format!("nothing was published to {}.* yet: waiting", self.topics.prefix));
             thread::sleep(LOOK);
             if self.stopped() {
@@ -110,7 +110,7 @@ impl FromTopics<'_> {
         }
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.request.stop.load(Ordering::Relaxed)
     }
 
@@ -145,21 +145,29 @@ impl FromTopics<'_> {
                 let files = PerKind::from_fn(|kind| kinds[kind].pop_front().map(file));
                 let reached: Vec<_> =
                     files.iter().filter_map(|(kind, file)| Some((kind, attempt(file.as_ref()?)?.reached().offsets))).collect();
-                let request = &Request { progress: Arc::new(self.request.progress.another()), ..self.request.clone() };
-                let snapshot = Snapshot { month: month.to_owned(), files };
-                let one = refresh_to(request, Instant::now(), snapshot, || (self.open)())?;
+                let one = self.snapshot(Snapshot { month: month.to_owned(), files })?;
                 if !one.report.kinds.is_empty() {
                     tracing::info!("{month} was applied from {}.*", self.topics.prefix);
                     (self.applied)(one)?;
                 } else if std::mem::take(&mut idle) {
                     (self.applied)(one)?;
                 }
-                // Only for tools that show lag: the state itself knows.
-                let group = format!("discodiff.{}", State::look(&request.state)?.manifest().state);
-                if let Err(error) = commit(self.topics, &group, &reached) {
-                    tracing::warn!("the positions of the group {group} could not be noted: {error:#}");
-                }
+                self.note(&reached)?;
             }
+        }
+        Ok(())
+    }
+
+    pub(super) fn snapshot(&mut self, snapshot: Snapshot) -> Result<Refreshed> {
+        let request = &Request { progress: Arc::new(self.request.progress.another()), ..self.request.clone() };
+        refresh_to(request, Instant::now(), snapshot, || (self.open)())
+    }
+
+    /// Notes on the broker how far the state has come: only for tools that show lag, as the state itself knows.
+    pub(super) fn note(&self, reached: &[(Kind, Vec<i64>)]) -> Result<()> {
+        let group = format!("discodiff.{}", State::look(&self.request.state)?.manifest().state);
+        if let Err(error) = commit(self.topics, &group, reached) {
+            tracing::warn!("the positions of the group {group} could not be noted: {error:#}");
         }
         Ok(())
     }
@@ -173,6 +181,6 @@ fn file(stretch: Arc<Stretch>) -> DumpFile {
 fn attempt(file: &DumpFile) -> Option<&Attempt> {
     match &file.place {
         Place::Topic(stretch) => Some(&stretch.attempt),
-        Place::File(_) => None,
+        Place::File(_) | Place::Unmarked(_) => None,
     }
 }

@@ -30,7 +30,7 @@ impl Default for BlockSize {
 /// How far the reader has come; read by the progress display.
 #[derive(Debug, Default)]
 pub struct Position {
-    /// Size of what is read, in bytes: a file's as it is on disk, of a topic that of its records.
+    /// Size of what is read, in bytes: a file's as it is on disk, of a topic that of its records; 0 where it is not known.
     pub total: u64,
     /// Bytes of that that were read.
     pub bytes: AtomicU64,
@@ -78,6 +78,7 @@ pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, b
         let work: Work = match &file.place {
             Place::File(_) => dump_files::work(file, position).context("cannot start the reader")?,
             Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position),
+            Place::Unmarked(span) => kafka::unmarked_work(Arc::clone(span), position),
         };
         works.push((kind, work));
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::kafka::Stretch;
+use super::kafka::{Span, Stretch};
 use crate::model::{Kind, PerKind};
 
 /// What is wrong with a dumps folder.
@@ -69,6 +69,8 @@ pub enum Place {
     File(PathBuf),
     /// A topic that it was published to.
     Topic(Arc<Stretch>),
+    /// A topic that another program fills.
+    Unmarked(Arc<Span>),
 }
 
 /// One dump file.
@@ -80,9 +82,9 @@ pub struct DumpFile {
     pub place: Place,
     /// Its name, without the folder.
     pub name: String,
-    /// Its size in bytes, as it is on disk; of one that was published, its records' size.
+    /// Its size in bytes, as it is on disk; of one that was published, its records' size; 0 where it is not known.
     pub bytes: u64,
-    /// sha256 of the file as it is on disk, in hexadecimal: its identity.
+    /// sha256 of the file as it is on disk, in hexadecimal: its identity. Of a part of a topic, its offsets.
     pub sha256: String,
     /// Whether CHECKSUM.txt beside it states another sha256; `None` where it states none.
     pub checksum_agrees: Option<bool>,

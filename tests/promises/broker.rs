@@ -10,6 +10,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -102,6 +103,33 @@ impl Broker {
         keys
     }
 
+    /// Sends what `from` has of records, without headers and markers and to whichever partition, as somebody else's program would: the
+    /// attempt of this number. Then a message without a value.
+    pub fn copy_from(&self, from: &Broker, name: &str, attempt: usize) {
+        let (topic, partitions) = (from.topic(name), from.partitions(name));
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("a producer");
+        let to = self.topic(name);
+        for partition in 0..partitions {
+            let consumer = from.consumer();
+            let mut start = TopicPartitionList::new();
+            start.add_partition_offset(&topic, partition, Offset::Beginning).expect("an offset");
+            consumer.assign(&start).expect("assigned");
+            let mut markers = 0;
+            while let Ok(message) = consumer.poll(SOON).expect("a message or the end") {
+                let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
+                if key.starts_with("marker/") {
+                    markers += 1;
+                } else if markers == 2 * attempt - 1 {
+                    let sent = BaseRecord::to(&to).key(&key).payload(message.payload().expect("bytes"));
+                    sent_or_later(&producer, producer.send(sent).map_err(|(error, _)| error));
+                }
+            }
+        }
+        let empty = BaseRecord::<str, [u8]>::to(&to).key("77");
+        sent_or_later(&producer, producer.send(empty).map_err(|(error, _)| error));
+        producer.flush(SOON).expect("delivered");
+    }
+
     /// How often each record's key is there, markers left out.
     pub fn records(&self, name: &str) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
@@ -122,6 +150,11 @@ impl Broker {
         let found = consumer.committed_offsets(asked, SOON).expect("offsets");
         found.elements().iter().map(|element| element.offset()).collect()
     }
+}
+
+fn sent_or_later(producer: &BaseProducer, sent: Result<(), KafkaError>) {
+    sent.expect("there is room");
+    producer.poll(Duration::ZERO);
 }
 
 impl Drop for Broker {

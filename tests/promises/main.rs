@@ -19,4 +19,5 @@ mod real;
 mod replay;
 mod standing;
 mod state;
+mod unmarked;
 mod verify;

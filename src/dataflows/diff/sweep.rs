@@ -22,7 +22,7 @@ pub(super) struct Sweep {
 impl Diff {
     pub(super) fn begin_sweep(&mut self, verdict: Verdict) -> Sweep {
         let kind = verdict.kind;
-        let delete = verdict.withheld.is_none();
+        let delete = verdict.withheld.is_none() && !verdict.partial;
         // Who wants everything is told of the keys that it will not get.
         let needed = (delete && verdict.missing > 0) || self.options.everything[kind];
         let tick = first_delete_tick(self.options.epoch, kind);

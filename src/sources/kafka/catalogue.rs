@@ -146,12 +146,6 @@ pub struct CatalogueReader {
 }
 
 impl CatalogueReader {
-    /// Whether anything was ever published under this prefix.
-    pub fn exists(topics: &Topics) -> Result<bool> {
-        let name = topics.catalogue();
-        Ok(client::metadata(topics)?.topics().iter().any(|topic| topic.name() == name))
-    }
-
     /// Begins to read.
     pub fn open(topics: &Topics) -> Result<CatalogueReader> {
         let name = topics.catalogue();

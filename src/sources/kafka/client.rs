@@ -1,5 +1,6 @@
 //! How clients are set up, and what their errors mean.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -105,6 +106,11 @@ pub fn metadata(topics: &Topics) -> Result<Metadata> {
             ANSWER.as_secs()
         )
     })
+}
+
+/// Names of all topics.
+pub fn names(topics: &Topics) -> Result<BTreeSet<String>> {
+    Ok(metadata(topics)?.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
 /// The first offset that is still there of a partition of a kind's topic.

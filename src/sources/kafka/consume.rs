@@ -37,7 +37,7 @@ use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::Ending;
 
 /// How long a queue is waited for before it is looked whether the run is over.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Closing a client has been known to hang; the process does not wait for it longer than this.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -159,7 +159,7 @@ pub fn commit(topics: &Topics, group: &str, reached: &[(Kind, Vec<i64>)]) -> Res
 }
 
 /// Drops a client on a thread of its own.
-fn close(client: Arc<BaseConsumer<Heard>>) {
+pub(super) fn close(client: Arc<BaseConsumer<Heard>>) {
     let (done, closed) = bounded::<()>(0);
     let dropped = thread::Builder::new().name("close kafka".to_owned()).spawn(move || {
         drop(client);
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
         let of_file = self.stretch.attempt.ends.as_ref().and_then(|ends| ends.defect.clone());
         let of_lane = self.lanes.iter().find_map(|lane| lane.defect.clone());
         let defect = of_file.or_else(|| self.stretch.uncounted.clone()).or(of_lane);
-        Ending { records: self.lanes.iter().map(|lane| lane.records).sum(), defect }
+        Ending { records: self.lanes.iter().map(|lane| lane.records).sum(), defect, partial: false }
     }
 
     /// One stretch of one partition.

@@ -21,6 +21,7 @@
 //! - `catalogue`: attempts, how they are read, and which of them are to be applied
 //! - `publish`: the producer
 //! - `consume`: the consumer
+//! - `unmarked`: the consumer of topics that another program fills
 //!
 //! What it does not see: topics copied by a mirror, whose offsets are others. Records there are right, and the catalogue is not.
 
@@ -30,14 +31,17 @@ mod consume;
 mod message;
 mod publish;
 mod topics;
+mod unmarked;
 
 use crate::model::Kind;
 
 pub use catalogue::{Attempt, Catalogue, CatalogueReader, Ends, Reached};
-pub use client::{first_offset, offset_at};
+pub use client::{first_offset, names, offset_at};
 pub(super) use consume::work;
 pub use consume::{Finder, Stretch, commit};
 pub use publish::{Publication, Published, Publishing, publish};
+pub(super) use unmarked::work as unmarked_work;
+pub use unmarked::{Span, Until};
 
 /// Where the topics are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,8 @@ pub struct Ending {
     pub records: u64,
     /// `None` when the root element was closed properly; else why the file is not whole.
     pub defect: Option<String>,
+    /// It is a part of a kind only: what it lacks is not gone.
+    pub partial: bool,
 }
 
 /// A longer record is rejected. The largest real one, label 212, has 7 MB; beyond this it is more likely that an end tag is missing on a file
@@ -177,7 +179,7 @@ impl Splitter {
             State::After => truncated.map(|error| format!("the file cannot be read to its end: {error}")),
             State::Dead => self.defect,
         };
-        Ending { records: self.records, defect }
+        Ending { records: self.records, defect, partial: false }
     }
 
     /// Does what can be done with the pending bytes.
