@@ -20,12 +20,12 @@ struct Theirs {
 }
 
 impl Theirs {
-    fn new(home: &Home, months: &[PathBuf], partitions: i32) -> Option<Theirs> {
+    fn new(home: &Home, months: &[PathBuf], partitions: i32, policy: &str) -> Option<Theirs> {
         let (ours, theirs) = (Broker::new()?, Broker::new()?);
         for month in months {
             home.publish(month, &ours, "--partitions 2").json(0);
         }
-        KINDS.iter().for_each(|kind| theirs.make(&format!("{kind}s"), partitions, &[("cleanup.policy", "compact")]));
+        KINDS.iter().for_each(|kind| theirs.make(&format!("{kind}s"), partitions, &[("cleanup.policy", policy)]));
         Some(Theirs { ours, theirs })
     }
 
@@ -44,7 +44,7 @@ fn last_of_each(months: &[PathBuf]) -> Rows {
 #[test]
 fn what_another_program_publishes_is_applied_to_the_last_of_each_record_whatever_it_was_read_with_and_nothing_is_deleted() {
     let (home, months) = (Home::new(), small().folders());
-    let Some(topics) = Theirs::new(&home, &months, 5) else { return };
+    let Some(topics) = Theirs::new(&home, &months, 5, "compact") else { return };
     topics.publish(1);
     let first = home.until(&topics.theirs, "--until now -w 2").json(0);
     assert!(first.is_object(), "each key once: {first}");
@@ -65,7 +65,7 @@ fn what_another_program_publishes_is_applied_to_the_last_of_each_record_whatever
 #[test]
 fn topics_are_read_to_the_offset_that_is_named_and_from_there_the_next_time() {
     let (home, months) = (Home::new(), small().folders());
-    let Some(topics) = Theirs::new(&home, &months[..1], 1) else { return };
+    let Some(topics) = Theirs::new(&home, &months[..1], 1, "delete") else { return };
     topics.publish(1);
     let report = home.until(&topics.theirs, "--until 100").json(0);
     for kind in KINDS {
@@ -80,7 +80,7 @@ fn topics_are_read_to_the_offset_that_is_named_and_from_there_the_next_time() {
 #[test]
 fn what_cannot_be_meant_is_refused_with_words() {
     let (home, months) = (Home::new(), small().folders());
-    let Some(topics) = Theirs::new(&home, &months[..1], 1) else { return };
+    let Some(topics) = Theirs::new(&home, &months[..1], 1, "delete") else { return };
     home.until(&topics.ours, "--until now").refused(&["were filled by discodiff publish", "leave --until out"]);
     home.until(&topics.theirs, "").refused(&["nothing was published there under this prefix", "--until now"]);
     let nowhere = Broker::new().expect("a broker");
@@ -105,7 +105,7 @@ fn what_cannot_be_meant_is_refused_with_words() {
 #[test]
 fn a_run_that_died_is_applied_again_up_to_where_it_went_and_then_what_came_since() {
     let (home, months) = (Home::new(), small().folders());
-    let Some(topics) = Theirs::new(&home, &months, 3) else { return };
+    let Some(topics) = Theirs::new(&home, &months, 3, "delete") else { return };
     topics.publish(1);
     home.until(&topics.theirs, "--until now").json(0);
     topics.publish(2);

@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         }
         if self.empty > 0 {
             tracing::warn!(
-                "{}: {} messages without a value were passed over, as nothing is deleted without markers",
+                "{}: messages without a value were passed over, as nothing is deleted without markers: {}",
                 self.name,
                 self.empty
             );
