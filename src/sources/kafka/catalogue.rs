@@ -4,19 +4,16 @@
 //! be searched for markers, neither by a publisher that goes on nor by a reader.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::Offset;
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Topics;
-use super::client::{self, ANSWER};
 use super::message::{Marker, MarkerEnd};
+use crate::kafka::{client, read};
 use crate::model::Kind;
 
 /// One publication of one dump file.
@@ -116,35 +113,20 @@ impl Catalogue {
     /// Reads all of it that is committed.
     pub fn read(topics: &Topics) -> Result<Catalogue> {
         let name = topics.catalogue();
-        let what = || format!("cannot read the topic {name}");
-        let consumer = client::reader(topics, "discodiff", 1, true)?;
-        let mut start = TopicPartitionList::new();
-        start.add_partition_offset(&name, 0, Offset::Beginning).with_context(what)?;
-        consumer.assign(&start).with_context(what)?;
         let mut catalogue = Catalogue::default();
-        let mut heard = Instant::now();
-        loop {
-            match consumer.poll(ANSWER) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    // A record without a value is nothing: somebody took it out.
-                    let Some(value) = message.payload() else { continue };
-                    let attempt: Attempt = serde_json::from_slice(value).with_context(|| {
-                        format!(
-                            "the record at offset {} of the topic {name} is not of this version of discodiff, or of somebody else",
-                            message.offset()
-                        )
-                    })?;
-                    catalogue.attempts.insert((attempt.kind, attempt.attempt), attempt);
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(catalogue),
-                Some(Err(error)) => tracing::debug!("{name}: {error}"),
-                None => {}
-            }
-            if heard.elapsed() > ANSWER {
-                bail!("the topic {name} cannot be read: no answer within {} s{}", ANSWER.as_secs(), consumer.context().words());
-            }
-        }
+        read::to_end(topics, &name, &[(0, Offset::Beginning)], |message| {
+            // A record without a value is nothing: somebody took it out.
+            let Some(value) = message.payload() else { return Ok(()) };
+            let attempt: Attempt = serde_json::from_slice(value).with_context(|| {
+                format!(
+                    "the record at offset {} of the topic {name} is not of this version of discodiff, or of somebody else",
+                    message.offset()
+                )
+            })?;
+            catalogue.attempts.insert((attempt.kind, attempt.attempt), attempt);
+            Ok(())
+        })?;
+        Ok(catalogue)
     }
 
     /// The catalogue's id; a new one's where nothing was published yet.
