@@ -21,6 +21,8 @@ pub fn to_end(
 ) -> Result<()> {
     let what = || format!("cannot read the topic {name}");
     let consumer = client::reader(topics, "discodiff", from.len(), true)?;
+    // Where partitions begin is asked for at once by a client that knows of brokers, and else only after half a second.
+    consumer.fetch_metadata(None, ANSWER).with_context(what)?;
     let mut start = TopicPartitionList::new();
     for (partition, offset) in from {
         start.add_partition_offset(name, i32::try_from(*partition)?, *offset).with_context(what)?;

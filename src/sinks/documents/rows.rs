@@ -1,25 +1,38 @@
 //! Reading documents back.
 
 use std::collections::HashMap;
+use std::iter;
 
 use rdkafka::Offset;
 use rdkafka::message::{Headers, Message};
 
 use super::DocumentTopics;
 use super::writer::HASH;
-use crate::kafka::read::to_end;
+use crate::kafka::read::{self, to_end};
 use crate::model::Kind;
 use crate::sinks::kafka::unanswered;
 use crate::sinks::{Documents, Row, SinkError};
 
+/// Messages of the partitions that are read at once, unless one alone has more: what is held of them comes to some 60 MB.
+const AT_ONCE: i64 = 1 << 20;
+
 impl Documents for DocumentTopics {
-    /// Reads each partition twice: to find the last message of each key, and for the documents. Holds some 50 bytes for each key of one
-    /// partition.
+    /// Reads partitions twice, some at a time: to find the last message of each key, and for the documents. Holds some 60 bytes for each key
+    /// of these.
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
         let (_, partitions) = self.look()?;
         let (topics, name) = (&self.place.topics, self.place.topics.of(kind));
-        for partition in 0..partitions[kind] {
-            let from = [(partition, Offset::Beginning)];
+        let ends = read::ends(topics, &name, partitions[kind]).map_err(unanswered)?;
+        let mut ends = ends.into_iter().enumerate().peekable();
+        while ends.peek().is_some() {
+            let mut messages = 0;
+            let at_once = iter::from_fn(|| {
+                ends.next_if(|(_, end)| {
+                    messages += end;
+                    messages == *end || messages <= AT_ONCE
+                })
+            });
+            let from: Vec<_> = at_once.map(|(partition, _)| (partition, Offset::Beginning)).collect();
             let mut last: HashMap<Box<[u8]>, i64> = HashMap::new();
             let reading = to_end(topics, &name, &from, |message| {
                 last.insert(message.key().unwrap_or_default().into(), message.offset());
