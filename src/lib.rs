@@ -13,6 +13,7 @@
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
 //! - [`sources`]: dump folders, Kafka topics, reader threads, blocks, the bound on bytes in flight
+//! - [`kafka`]: what sources and sinks share of clients, topics and transactions
 //! - [`dataflows`]: the refresh dataflow: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
 //! - [`state`]: what the sinks were last brought to
@@ -25,6 +26,7 @@ pub mod dataflows;
 pub mod demo;
 pub mod generate;
 pub mod graph;
+pub mod kafka;
 pub mod model;
 pub mod refresh;
 pub mod settings;

@@ -13,7 +13,7 @@ use crate::sources::Snapshot;
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
-use crate::settings::{DumpsFlags, Flags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{DumpsFlags, Flags, KafkaFlags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +31,9 @@ pub struct CheckArgs {
     /// The dumps.
     #[command(flatten)]
     pub dumps: DumpsFlags,
+    /// The topics.
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
@@ -48,7 +51,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.dumps, &self.state, &self.sinks, &self.run, &self.output]))
+        load(&Flags::of(&[&self.dumps, &self.kafka, &self.state, &self.sinks, &self.run, &self.output]))
     }
 }
 
@@ -78,8 +81,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         output::json(&serde_json::json!({ "ok": good, "checks": found }))?;
     } else {
         let mut text = format!("{settings}\n\n");
+        let width = found.iter().map(|finding| finding.what.len()).max().unwrap_or(0).max(9);
         for Finding { what, ok, said } in &found {
-            text += &format!("{:<9} {}  {said}\n", what, if *ok { "ok  " } else { "FAIL" });
+            text += &format!("{:<width$} {}  {said}\n", what, if *ok { "ok  " } else { "FAIL" });
         }
         if found.is_empty() {
             text += "Nothing is named that could be tried: name --dumps, --state or a sink.\n";
@@ -132,6 +136,7 @@ fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
         ("postgres", settings.postgres.is_some()),
         ("sqlite", settings.sqlite_file().is_some()),
         ("neo4j", settings.neo4j.is_some()),
+        ("document_topics", settings.document_topics.is_some()),
         ("feed", settings.feed.is_some()),
     ];
     named
@@ -142,6 +147,7 @@ fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
             only.postgres = only.postgres.filter(|_| what == "postgres");
             only.sqlite = settings.sqlite_file().filter(|_| what == "sqlite");
             only.neo4j = only.neo4j.filter(|_| what == "neo4j");
+            only.document_topics = only.document_topics.filter(|_| what == "document_topics");
             only.feed = only.feed.filter(|_| what == "feed");
             (what, only)
         })

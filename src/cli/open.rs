@@ -4,8 +4,10 @@ use anyhow::Result;
 
 use super::exit::Exit;
 use crate::refresh::{Allowed, Request};
-use crate::settings::Settings;
-use crate::sinks::feed::Feed;
+use crate::settings::{FeedPlace, Key, Mistakes, Settings};
+use crate::sinks::documents::DocumentTopics;
+use crate::sinks::feed::{Feed, FeedTopic};
+use crate::sinks::kafka::Place;
 use crate::sinks::neo4j::Neo4j;
 use crate::sinks::postgres::Postgres;
 use crate::sinks::sqlite::Sqlite;
@@ -30,10 +32,26 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
         let password = settings.neo4j_password()?;
         sinks.push(Box::new(Neo4j::open(url.reveal(), password.as_ref().map(|password| password.reveal()), access)?));
     }
-    if let Some(path) = &settings.feed {
-        sinks.push(Box::new(Feed::open(path)?));
+    if let Some(prefix) = &settings.document_topics {
+        let place = place(settings, "document_topics", "discodiff-documents", Key::DocumentTopics, prefix, access)?;
+        sinks.push(Box::new(DocumentTopics::new(place, settings.partitions)));
+    }
+    match &settings.feed {
+        Some(FeedPlace::File(path)) => sinks.push(Box::new(Feed::open(path)?)),
+        Some(FeedPlace::Topic(topic)) => {
+            let place = place(settings, "feed", "discodiff-feed", Key::Feed, topic, access)?;
+            sinks.push(Box::new(FeedTopic::new(place, settings.partitions)));
+        }
+        None => {}
     }
     Ok(sinks)
+}
+
+/// Where a sink's topics are.
+fn place(settings: &Settings, sink: &'static str, id: &'static str, key: Key, prefix: &str, access: Access) -> Result<Place, Mistakes> {
+    // Who only reads ends at the first Ctrl-C.
+    let stop = if access == Access::Write { Arc::clone(stop_requested()) } else { Arc::default() };
+    Ok(Place { sink, topics: settings.topics_of(prefix)?, id, setting: key.flag(), stop })
 }
 
 /// What a run is asked for.

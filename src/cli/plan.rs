@@ -8,7 +8,7 @@ use super::{open, output, report};
 use crate::refresh::foresee;
 use crate::sinks::Access;
 
-use crate::settings::{DumpsFlags, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, StateFlags, StoreFlags, load};
+use crate::settings::{DumpsFlags, FeedPlace, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, StateFlags, StoreFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,6 +52,11 @@ impl PlanArgs {
             } else {
                 settings.sqlite = None;
             }
+        }
+        // A plan takes no brokers: where none are known, it looks away from what is in topics.
+        if settings.brokers.is_none() {
+            settings.document_topics = None;
+            settings.feed = settings.feed.filter(|feed| matches!(feed, FeedPlace::File(_)));
         }
         Ok(settings)
     }

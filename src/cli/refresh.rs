@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::exit::Exit;
+use super::publish::NewTopicFlags;
 use super::{open, output, report};
 use crate::refresh::{FromTopics, Refreshed, Report, Selection, refresh};
 use crate::sinks::Access;
@@ -46,6 +47,9 @@ pub struct RefreshArgs {
     /// The topics.
     #[command(flatten)]
     pub kafka: KafkaFlags,
+    /// New topics.
+    #[command(flatten)]
+    pub new: NewTopicFlags,
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
@@ -83,7 +87,7 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 8] = [&self.dumps, &self.from, &self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.output];
         let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
         let mut mistakes = Mistakes::default();
         for flag in [self.from.follow.then_some("--follow"), self.from.until.map(|_| "--until")].into_iter().flatten() {

@@ -5,6 +5,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::exit::Exit;
+use super::publish::NewTopicFlags;
 use super::refresh::{Reports, apply};
 use crate::model::Kind;
 use crate::refresh::{From, Selection};
@@ -41,6 +42,9 @@ pub struct ReplayArgs {
     /// The topics.
     #[command(flatten)]
     pub kafka: KafkaFlags,
+    /// Topics that sinks write to.
+    #[command(flatten)]
+    pub new: NewTopicFlags,
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
@@ -76,7 +80,7 @@ pub struct FromFlags {
 impl ReplayArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 5] = [&self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 6] = [&self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.output];
         let mut flags = Flags::of(&groups).needing(&[Key::State, Key::Brokers]);
         // Whatever a file says for refresh: it is read from topics.
         flags.give(Key::Kafka, Some("true"));

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
-use crate::refresh::judge;
+use crate::refresh::{Stand, judge, judge_messages};
 use crate::sinks::{Access, Holds};
 use crate::state::State;
 use crate::telemetry::words::count;
 
-use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{Flags, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +27,9 @@ pub struct StatusArgs {
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
+    /// The topics.
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// The sinks.
     #[command(flatten)]
     pub sinks: SinkFlags,
@@ -38,7 +41,7 @@ pub struct StatusArgs {
 impl StatusArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.state, &self.sinks, &self.output]).needing(&[Key::State]))
+        load(&Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.output]).needing(&[Key::State]))
     }
 }
 
@@ -70,10 +73,13 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
-        if sink.holds() == Holds::Changes {
+        if sink.holds().is_feed() {
             let last = standing.kinds.0[0];
+            let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
+            let messages = judge_messages(manifest, &standing, resumed);
             let stand = match last {
                 _ if foreign => "foreign",
+                _ if sink.holds() == Holds::Messages && messages.0.contains(&Stand::Behind) => "behind",
                 None => "new",
                 last if last == manifest.completed => "current",
                 Some(_) => "behind",

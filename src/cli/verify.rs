@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
-use crate::sinks::{Access, Holds};
+use crate::sinks::Access;
 use crate::telemetry::words::count;
 use crate::telemetry::{Progress, Style};
 use crate::verify::{Differences, Named, total, verify};
 
-use crate::settings::{Flags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{Flags, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +33,9 @@ pub struct VerifyArgs {
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
+    /// The topics.
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// The sinks.
     #[command(flatten)]
     pub sinks: SinkFlags,
@@ -44,15 +47,15 @@ pub struct VerifyArgs {
 impl VerifyArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.state, &self.sinks, &self.output]).needing(&[Key::State]))
+        load(&Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.output]).needing(&[Key::State]))
     }
 }
 
 /// Compares, and names what differs.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut sinks = open::sinks(settings, Access::Read)?;
-    if sinks.iter().all(|sink| sink.holds() == Holds::Changes) {
-        anyhow::bail!("no store is named: verify compares --sqlite, --postgres and --neo4j with the state");
+    if sinks.iter().all(|sink| sink.holds().is_feed()) {
+        anyhow::bail!("no store is named: verify compares --sqlite, --postgres, --document-topics and --neo4j with the state");
     }
     let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
     let differences = total(&verified);

@@ -60,6 +60,19 @@ pub fn judge(manifest: &Manifest, holds: Holds, standing: &Standing, resumed: Op
     })
 }
 
+/// Judges a feed that cannot be taken back. It is behind where it holds something of an epoch that the state does not stand on.
+pub fn judge_messages(manifest: &Manifest, standing: &Standing, resumed: Option<Epoch>) -> PerKind<Stand> {
+    let completed = manifest.completed.map_or(0, |epoch| epoch.number);
+    PerKind::from_fn(|kind| match (standing.kinds[kind], standing.begun[kind]) {
+        (_, Some(begun)) if Some(begun) != resumed => Stand::Behind,
+        (Some(last), _) if Some(last) == resumed => Stand::Ahead,
+        // An epoch of another copy of the state, or one that was completed here only.
+        (Some(last), _) if last.number > completed => Stand::Behind,
+        // What it left out is told by a gap.
+        _ => Stand::Current,
+    })
+}
+
 /// What a run does: decided before anything is written.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -89,7 +102,7 @@ pub struct Allowed {
 pub struct Member {
     /// What it says about itself.
     pub standing: Standing,
-    /// What it holds; what holds changes is never brought up.
+    /// What it holds.
     pub holds: Holds,
 }
 
@@ -124,6 +137,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
                 })
             }
             Holds::Changes => PerKind::from_fn(|_| Stand::Current),
+            Holds::Messages => judge_messages(manifest, &sink.standing, resumed),
         })
         .collect();
     let read = PerKind::from_fn(|kind| {

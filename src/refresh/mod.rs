@@ -35,7 +35,7 @@ use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use dataflow::SavedLinks;
-pub use judge::{Allowed, Member, Plan, Stand, judge};
+pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use report::{Notes, Refreshed, Report, Wrote};
@@ -293,7 +293,7 @@ fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Membe
 
 /// Notes kinds that a sink does not hold as the state does, and that this run does not read.
 fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) {
-    for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| member.holds != Holds::Changes) {
+    for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| !member.holds.is_feed()) {
         let stands = judge(manifest, member.holds, &member.standing, None);
         for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
             let _ = stand;
@@ -320,7 +320,7 @@ fn run_of(
         month: snapshot.month.clone(),
         kinds: PerKind::from_fn(kind_run),
         workers,
-        want_fields: sinks.iter().any(|sink| sink.holds() == Holds::Changes),
+        want_fields: sinks.iter().any(|sink| sink.holds().is_feed()),
         abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),
         before: before.completed,
     }

@@ -59,7 +59,7 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     // What the folder holds of a kind brings a store up that is new or behind; what it lacks leaves it so.
     let there = PerKind::from_fn(|kind| snapshot.files[kind].is_some());
     note_unread(&manifest, &stand, &stores, &there, &mut foreseen.refreshed.notes);
-    for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| member.holds != Holds::Changes) {
+    for (member, store) in stand.iter().zip(&stores).filter(|(member, _)| !member.holds.is_feed()) {
         let stands = judge(&manifest, member.holds, &member.standing, None);
         let brought_up = stands.iter().filter(|(kind, stand)| there[*kind] && **stand != Stand::Current);
         foreseen.refreshed.notes.brought_up.extend(brought_up.map(|(kind, _)| (store.name(), kind)));

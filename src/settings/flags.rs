@@ -19,6 +19,7 @@ pub struct Flags {
     pub(super) given: Vec<(Key, Raw)>,
     pub(super) needed: Vec<Key>,
     pub(super) needs_dumps: bool,
+    pub(super) has_sinks: bool,
 }
 
 impl Flags {
@@ -109,8 +110,11 @@ pub struct SinkFlags {
     /// The stores.
     #[command(flatten)]
     pub stores: StoreFlags,
-    /// Change feed: a JSON Lines file that each change is added to
-    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    /// Kafka topics of documents, compacted: PREFIX.artists and so on
+    #[arg(long, value_name = "PREFIX", help_heading = "Sinks")]
+    pub document_topics: Option<String>,
+    /// Change feed: a JSON Lines file that each change is added to, or kafka:TOPIC
+    #[arg(long, value_name = "FILE|kafka:TOPIC", help_heading = "Sinks")]
     pub feed: Option<PathBuf>,
     /// No sink at all: only the state is brought up
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Sinks")]
@@ -184,6 +188,8 @@ impl Group for StoreFlags {
 impl Group for SinkFlags {
     fn put(&self, flags: &mut Flags) {
         self.stores.put(flags);
+        flags.has_sinks = true;
+        flags.give(Key::DocumentTopics, self.document_topics.as_ref());
         flags.give(Key::Feed, self.feed.as_ref());
         flags.give(Key::Null, self.null.as_ref());
     }

@@ -27,7 +27,9 @@ pub enum Key {
     Neo4j,
     /// File that holds Neo4j's password.
     Neo4jPasswordFile,
-    /// The change feed's file.
+    /// What the names of topics of documents begin with.
+    DocumentTopics,
+    /// The change feed's file or topic.
     Feed,
     /// Whether to do without any sink.
     Null,
@@ -51,7 +53,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 21] = [
+    pub const ALL: [Key; 22] = [
         Key::Dumps,
         Key::Kafka,
         Key::Brokers,
@@ -63,6 +65,7 @@ impl Key {
         Key::PostgresPasswordFile,
         Key::Neo4j,
         Key::Neo4jPasswordFile,
+        Key::DocumentTopics,
         Key::Feed,
         Key::Null,
         Key::Workers,
@@ -89,6 +92,7 @@ impl Key {
             Key::PostgresPasswordFile => "postgres_password_file",
             Key::Neo4j => "neo4j",
             Key::Neo4jPasswordFile => "neo4j_password_file",
+            Key::DocumentTopics => "document_topics",
             Key::Feed => "feed",
             Key::Null => "null",
             Key::Workers => "workers",

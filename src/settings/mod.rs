@@ -30,7 +30,7 @@ pub use load::load;
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use resolve::resolve;
 pub use secret::Secret;
-pub use value::LogFormat;
+pub use value::{FeedPlace, LogFormat};
 
 use crate::sources::kafka::Topics;
 
@@ -59,8 +59,10 @@ pub struct Settings {
     pub neo4j: Option<Secret>,
     /// The file that holds Neo4j's password.
     pub neo4j_password_file: Option<PathBuf>,
-    /// The change feed's file.
-    pub feed: Option<PathBuf>,
+    /// What the names of topics of documents begin with.
+    pub document_topics: Option<String>,
+    /// Where the change feed is.
+    pub feed: Option<FeedPlace>,
     /// No sink at all; never together with one.
     pub null: bool,
     /// Worker threads, 1 to 64.
@@ -98,15 +100,21 @@ impl Settings {
         needed(Key::State, self.state.as_deref())
     }
 
-    /// The topics, or what to say where no broker was named.
+    /// The topics of dumps, or what to say where no broker was named.
     pub fn topics(&self) -> Result<Topics, Mistakes> {
         let brokers = needed(Key::Brokers, self.brokers.as_deref())?.to_owned();
         Ok(Topics { brokers, prefix: self.topic_prefix.clone() })
     }
 
+    /// Topics of another prefix, likewise.
+    pub fn topics_of(&self, prefix: &str) -> Result<Topics, Mistakes> {
+        Ok(Topics { prefix: prefix.to_owned(), ..self.topics()? })
+    }
+
     /// Whether a sink was named.
     pub fn names_a_sink(&self) -> bool {
-        self.sqlite.is_some() || self.postgres.is_some() || self.neo4j.is_some() || self.feed.is_some()
+        let stores = self.sqlite.is_some() || self.postgres.is_some() || self.neo4j.is_some();
+        stores || self.document_topics.is_some() || self.feed.is_some()
     }
 
     /// The SQLite file: the one that was named, or the state folder's own where neither a sink nor `null` was.
@@ -130,7 +138,8 @@ impl Settings {
             Key::PostgresPasswordFile => path(&self.postgres_password_file),
             Key::Neo4j => self.neo4j.as_ref().map(load::masked_url),
             Key::Neo4jPasswordFile => path(&self.neo4j_password_file),
-            Key::Feed => path(&self.feed),
+            Key::DocumentTopics => self.document_topics.clone(),
+            Key::Feed => self.feed.as_ref().map(FeedPlace::to_string),
             Key::Null => Some(self.null.to_string()),
             Key::Workers => Some(self.workers.to_string()),
             Key::AllowDeletes => Some(self.allow_deletes.to_string()),

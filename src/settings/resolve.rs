@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::flags::Flags;
 use super::key::{self, Key};
 use super::mistake::{Mistakes, Origin};
-use super::value::{self, Raw};
+use super::value::{self, FeedPlace, Raw};
 use super::{Secret, Settings};
 
 /// The settings from flags over environment over file over defaults, or everything that is wrong with them.
@@ -25,7 +25,7 @@ pub fn resolve(
     for (key, raw) in &flags.given {
         resolver.layers.push((*key, Origin::Flag, raw.clone()));
     }
-    resolver.finish(&flags.needed, flags.needs_dumps)
+    resolver.finish(&flags.needed, flags.needs_dumps, flags.has_sinks)
 }
 
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl Resolver {
         taken
     }
 
-    fn finish(mut self, needed: &[Key], needs_dumps: bool) -> Result<Settings, Mistakes> {
+    fn finish(mut self, needed: &[Key], needs_dumps: bool, has_sinks: bool) -> Result<Settings, Mistakes> {
         let mut settings = Settings {
             dumps: self.take(Key::Dumps, value::path),
             kafka: self.take(Key::Kafka, value::boolean).unwrap_or(false),
@@ -103,7 +103,8 @@ impl Resolver {
             postgres_password_file: self.take(Key::PostgresPasswordFile, value::path),
             neo4j: self.take(Key::Neo4j, value::neo4j),
             neo4j_password_file: self.take(Key::Neo4jPasswordFile, value::path),
-            feed: self.take(Key::Feed, value::path),
+            document_topics: self.take(Key::DocumentTopics, value::topic_prefix),
+            feed: self.take(Key::Feed, value::feed),
             null: self.take(Key::Null, value::boolean).unwrap_or(false),
             workers: self.take(Key::Workers, value::workers).unwrap_or(1),
             allow_deletes: self.take(Key::AllowDeletes, value::boolean).unwrap_or(false),
@@ -123,7 +124,9 @@ impl Resolver {
         self.check_password(Key::Neo4j, Key::Neo4jPasswordFile, &settings.neo4j, &settings.neo4j_password_file, neo4j);
         // Which of the two is missing can be said only when it is known where dumps come from.
         let source = needs_dumps.then_some(if settings.kafka { Key::Brokers } else { Key::Dumps });
-        for key in source.iter().chain(needed).filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
+        let in_topics = settings.document_topics.is_some() || matches!(settings.feed, Some(FeedPlace::Topic(_)));
+        let sinks = (has_sinks && in_topics && source != Some(Key::Brokers)).then_some(Key::Brokers);
+        for key in source.iter().chain(&sinks).chain(needed).filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
             self.mistakes.add_missing(*key);
         }
         settings.origins = self.origins;
@@ -136,7 +139,7 @@ impl Resolver {
             return;
         }
         let null = self.origins.get(&Key::Null).cloned().unwrap_or_default();
-        for key in [Key::Sqlite, Key::Postgres, Key::Neo4j, Key::Feed] {
+        for key in [Key::Sqlite, Key::Postgres, Key::Neo4j, Key::DocumentTopics, Key::Feed] {
             match self.origins.get(&key).map(|sink| sink.cmp(&null)) {
                 Some(std::cmp::Ordering::Greater) => settings.null = false,
                 Some(std::cmp::Ordering::Equal) => {
@@ -147,7 +150,8 @@ impl Resolver {
             }
         }
         if settings.null {
-            (settings.sqlite, settings.postgres, settings.neo4j, settings.feed) = (None, None, None, None);
+            (settings.sqlite, settings.postgres, settings.neo4j) = (None, None, None);
+            (settings.document_topics, settings.feed) = (None, None);
             (settings.postgres_password_file, settings.neo4j_password_file) = (None, None);
         }
     }

@@ -1,7 +1,7 @@
 //! What one value must look like. Each function gives the value, or words that say what is wrong and what would be right.
 
 use std::ffi::OsString;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -29,6 +29,27 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+/// Where the change feed is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedPlace {
+    /// A file.
+    File(PathBuf),
+    /// A Kafka topic.
+    Topic(String),
+}
+
+impl Display for FeedPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FeedPlace::File(path) => path.display().fmt(f),
+            FeedPlace::Topic(topic) => write!(f, "{TOPIC}{topic}"),
+        }
+    }
+}
+
+/// What the feed's topic is told from a file by; a file of such a name is written as ./kafka:name.
+const TOPIC: &str = "kafka:";
 
 /// More workers than this never helped: there are 64 shards, so the 65th would own nothing.
 const MAX_WORKERS: i64 = 64;
@@ -118,6 +139,17 @@ pub(super) fn topic_prefix(raw: &Raw) -> Result<String, String> {
     let given = raw.text(PREFIX)?;
     let right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if (1..=200).contains(&given.len()) && given.bytes().all(right) { Ok(given) } else { wrong(format_args!("\"{given}\""), PREFIX) }
+}
+
+/// A path, or `kafka:` and the name of a topic, to which the longest ending of its companions must still fit.
+pub(super) fn feed(raw: &Raw) -> Result<FeedPlace, String> {
+    let text = match raw {
+        Raw::Text(text) => text.to_str(),
+        Raw::Toml(value, _) => value.as_str(),
+    };
+    let Some(topic) = text.and_then(|text| text.strip_prefix(TOPIC)) else { return path(raw).map(FeedPlace::File) };
+    let right = format!("{TOPIC} and {PREFIX}");
+    topic_prefix(&Raw::Text(topic.into())).map(FeedPlace::Topic).or_else(|_| wrong(format_args!("\"{TOPIC}{topic}\""), &right))
 }
 
 /// There are 64 shards, so more partitions would stay empty.
@@ -233,6 +265,18 @@ mod tests {
         assert!(["", "a b", "a/b", "ä"].iter().all(|given| topic_prefix(&text(given)).is_err()));
         assert_eq!(partitions(&Raw::Toml(Value::Integer(64), PathBuf::new())), Ok(64));
         assert!(["0", "65", "many", "-1"].iter().all(|given| partitions(&text(given)).is_err()));
+    }
+
+    #[test]
+    fn a_feed_is_a_file_or_a_topic() {
+        assert_eq!(feed(&text("kafka:discogs.changes")), Ok(FeedPlace::Topic("discogs.changes".to_owned())));
+        assert_eq!(feed(&text("changes.jsonl")), Ok(FeedPlace::File("changes.jsonl".into())));
+        assert_eq!(feed(&text("./kafka:x")), Ok(FeedPlace::File("./kafka:x".into())));
+        assert_eq!(feed(&Raw::Toml(Value::String("f".into()), "/srv".into())), Ok(FeedPlace::File("/srv/f".into())));
+        assert_eq!(feed(&Raw::Toml(Value::String("kafka:f".into()), "/srv".into())), Ok(FeedPlace::Topic("f".to_owned())));
+        for given in ["", "kafka:", "kafka:a b", "kafka://host/topic"] {
+            assert!(feed(&text(given)).is_err(), "{given}");
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Driving {
                 }
                 Event::Held(key) if self.is_brought_up(key.kind()) => {
                     self.delivered[key.kind()].insert(key.id());
-                    self.report.undelivered[key.kind()] += 1;
+                    self.report.undelivered[key.kind()] += u64::from(self.driver.writer.lacks(key));
                 }
                 Event::Held(_) => {}
                 Event::End(kind) => {
@@ -223,7 +223,7 @@ impl Driving {
 
     fn flush_if_full(&mut self) -> Result<(), SinkError> {
         let rows = self.batch.changes.len() + self.batch.edges.len();
-        if rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if rows >= batch_rows() || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -327,4 +327,10 @@ impl Driving {
             }
         }
     }
+}
+
+/// Tests cut small months into many batches.
+fn batch_rows() -> usize {
+    fail::fail_point!("batch-rows", |rows| rows.and_then(|rows| rows.parse().ok()).unwrap_or(1));
+    BATCH_ROWS
 }

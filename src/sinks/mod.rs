@@ -9,10 +9,12 @@
 //! store's run number and hands out writers; each is driven by a thread of its own ([`driver`]), gets batches of whole ticks, and
 //! writes each in one transaction with its watermark. Every write is absolute, so writing a batch again changes nothing.
 
+pub mod documents;
 pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
+pub mod kafka;
 pub mod neo4j;
 pub mod postgres;
 pub mod sqlite;
@@ -167,13 +169,22 @@ pub enum Holds {
     Documents,
     /// Every record's node, and the edges that records assert.
     Graph,
-    /// Changes, not a state: it is never brought up.
+    /// Changes, not a state: it is never brought up. Those of an epoch that was given up are taken back.
     Changes,
+    /// Changes that cannot be taken back: what a given-up epoch said of a key is made good by the next one.
+    Messages,
+}
+
+impl Holds {
+    /// Whether it holds changes, not a state.
+    pub fn is_feed(self) -> bool {
+        matches!(self, Holds::Changes | Holds::Messages)
+    }
 }
 
 /// A store or feed that has been opened.
 pub trait Sink: Send {
-    /// `postgres`, `sqlite`, `neo4j` or `feed`.
+    /// `postgres`, `sqlite`, `neo4j`, `document_topics` or `feed`.
     fn name(&self) -> &'static str;
 
     /// What it says about itself; an error where it holds data that no discodiff wrote. Writes nothing.
@@ -223,6 +234,11 @@ pub trait Writer: Send {
     /// Every id that the store holds of a kind; of a graph those of nodes that are no stubs. Rows or nodes whose id no record can have
     /// are removed, and counted.
     fn stored_ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError>;
+
+    /// Whether a store that is brought up stays behind because this key, which the state holds, did not come.
+    fn lacks(&self, _key: Key) -> bool {
+        true
+    }
 }
 
 /// One row of a document store.
@@ -241,7 +257,8 @@ pub trait Documents {
     /// Calls `each` for every row of a kind, in any order, in bounded memory.
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError>;
 
-    /// The documents with these ids, as JSON text, in any order; ids that are not there are left out. At most 1,000 ids a call.
+    /// The documents with these ids, as JSON text, in any order; ids that are not there are left out, and all where the store cannot
+    /// look one up. At most 1,000 ids a call.
     fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError>;
 }
 

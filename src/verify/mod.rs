@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::sinks::{Holds, Sink};
+use crate::sinks::Sink;
 use crate::state::State;
 use crate::telemetry::Progress;
 use documents::Expected;
@@ -95,7 +95,7 @@ pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) ->
         if let Some(other) = standing.state.filter(|other| *other != state.manifest().state) {
             bail!("{}: the store belongs to the state {other}, and this is the state {}", sink.name(), state.manifest().state);
         }
-        if standing.state.is_none() && sink.holds() != Holds::Changes {
+        if standing.state.is_none() && !sink.holds().is_feed() {
             bail!("{}: the store holds nothing yet, or is not there: name the store that refresh was given", sink.name());
         }
     }

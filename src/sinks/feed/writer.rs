@@ -5,30 +5,13 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use roaring::RoaringTreemap;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
+use super::envelope::envelope;
 use super::error::classed;
-use crate::model::{Change, Kind, Verdict};
+use crate::model::{Kind, Verdict};
 use crate::sinks::{Batch, SinkError, Tally, Writer, Written};
 
-/// One line of the feed.
-#[derive(Serialize)]
-struct Line<'a> {
-    epoch: u64,
-    tick: u64,
-    kind: Kind,
-    id: String,
-    op: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hash: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fields: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<&'a RawValue>,
-}
-
-/// The one writer of a feed.
+/// The one writer of a feed's file.
 pub struct FeedWriter {
     path: PathBuf,
     file: File,
@@ -49,29 +32,14 @@ impl Writer for FeedWriter {
     fn write(&mut self, batch: &Batch, _attempt: u32) -> Result<Written, SinkError> {
         self.buffer.clear();
         let mut tally = Tally::default();
-        for Change { key, verdict, tick, document, .. } in &batch.changes {
-            match verdict {
+        for change in &batch.changes {
+            match change.verdict {
                 Verdict::Insert => tally.inserted += 1,
                 Verdict::Update => tally.updated += 1,
                 Verdict::Delete => tally.deleted += 1,
                 Verdict::Unchanged => continue,
             }
-            let fields = batch.fields.binary_search_by_key(key, |(key, _)| *key).ok().map(|at| batch.fields[at].1.as_slice());
-            let raw = document.as_ref().map(|(_, json)| serde_json::from_str::<&RawValue>(json)).transpose();
-            let line = raw.and_then(|raw| {
-                let line = Line {
-                    epoch: self.epoch,
-                    tick: *tick,
-                    kind: key.kind(),
-                    id: key.id().to_string(),
-                    op: verdict.name(),
-                    hash: document.as_ref().map(|(hash, _)| hash.to_string()),
-                    fields,
-                    document: raw,
-                };
-                serde_json::to_writer(&mut self.buffer, &line)
-            });
-            line.map_err(|error| SinkError::stop(format!("the document of {key} is not JSON ({error}): this is a defect of discodiff")))?;
+            envelope(&mut self.buffer, self.epoch, change.verdict, change, batch)?;
             self.buffer.push(b'\n');
         }
         // What an attempt that failed has left is written over.

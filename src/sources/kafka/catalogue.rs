@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Topics;
-use super::client::{self, ANSWER, Heard};
 use super::message::{Marker, MarkerEnd};
+use crate::kafka::client::{self, ANSWER, Heard};
 use crate::model::Kind;
 
 /// One publication of one dump file.

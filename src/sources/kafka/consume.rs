@@ -29,9 +29,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
-use super::client::{self, ANSWER, Heard, PATIENCE};
 use super::message::{self, Marker, Told};
-use super::{Topics, topics};
+use crate::kafka::client::{self, ANSWER, Heard, PATIENCE};
+use crate::kafka::{Topics, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::Ending;

@@ -16,8 +16,6 @@
 //! transactions as the records, so it always says exactly how many of them a read_committed reader sees, and where they begin and end.
 //!
 //! - `message`: what stands in keys, headers and markers
-//! - `client`: how clients are set up, and what their errors mean
-//! - `topics`: makes topics, and says what is wrong with those that are there
 //! - `catalogue`: attempts, how they are read, and which of them are to be applied
 //! - `publish`: the producer
 //! - `consume`: the consumer
@@ -26,40 +24,16 @@
 //! What it does not see: topics copied by a mirror, whose offsets are others. Records there are right, and the catalogue is not.
 
 mod catalogue;
-mod client;
 mod consume;
 mod message;
 mod publish;
-mod topics;
 mod unmarked;
 
-use crate::model::Kind;
-
+pub use crate::kafka::Topics;
+pub use crate::kafka::client::{first_offset, names, offset_at};
 pub use catalogue::{Attempt, Catalogue, CatalogueReader, Ends, Reached};
-pub use client::{first_offset, names, offset_at};
 pub(super) use consume::work;
 pub use consume::{Finder, Stretch, commit};
 pub use publish::{Publication, Published, Publishing, publish};
 pub(super) use unmarked::work as unmarked_work;
 pub use unmarked::{Span, Until};
-
-/// Where the topics are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topics {
-    /// `host:port`, several of them separated by commas.
-    pub brokers: String,
-    /// What the names of the topics begin with.
-    pub prefix: String,
-}
-
-impl Topics {
-    /// The topic of a kind.
-    pub fn of(&self, kind: Kind) -> String {
-        format!("{}.{}", self.prefix, kind.plural())
-    }
-
-    /// The topic that says what was published.
-    pub fn catalogue(&self) -> String {
-        format!("{}.attempts", self.prefix)
-    }
-}

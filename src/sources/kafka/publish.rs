@@ -12,22 +12,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::producer::BaseRecord;
 use serde::Serialize;
 
 use super::catalogue::{Attempt, Catalogue, Ends};
-use super::client::{self, Heard, PATIENCE};
-use super::{Topics, message, topics};
+use super::{Topics, message};
+use crate::kafka::client::{self, PATIENCE};
+use crate::kafka::producer::{Failure, Producer, Why};
+use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
 use crate::sources::{DumpFile, Position, Snapshot, StoppedOnRequest};
@@ -39,13 +37,6 @@ const TRANSACTION_RECORDS: u64 = 50_000;
 
 /// Bytes of a transaction, so that one of large records is not open for long.
 const TRANSACTION_BYTES: u64 = 128 << 20;
-
-/// What the client takes as one message: just below what a broker takes as one request (`socket.request.max.bytes`), so that the topic's
-/// limit is the one that counts.
-const CLIENT_MESSAGE_BYTES: usize = 96 << 20;
-
-/// Bytes that wait in the client. A message of the largest size fits.
-const QUEUE_KILOBYTES: usize = 128 << 10;
 
 /// What is asked of a publisher.
 #[derive(Debug)]
@@ -98,7 +89,11 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     let snapshot = Snapshot::find(dumps)?;
     let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
     let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
-    let counts = topics::ensure(&client::admin(&request.topics)?, &request.topics, &kinds, request.partitions)?;
+    let catalogue = Wanted { name: request.topics.catalogue(), settings: topics::COMPACTED, partitions: Count::One };
+    let of_kind =
+        |kind: &Kind| Wanted { name: request.topics.of(*kind), settings: topics::KEPT, partitions: Count::Asked(request.partitions) };
+    let wanted: Vec<_> = kinds.iter().map(of_kind).chain([catalogue]).collect();
+    let counts = topics::ensure(&request.topics, &wanted, "name other topics with --topic-prefix")?;
     let mut partitions = PerKind::<usize>::default();
     kinds.iter().zip(counts).for_each(|(kind, count)| partitions[*kind] = count);
     let publisher = Publisher::open(request)?;
@@ -122,7 +117,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
                 (new_attempt(log, number, file, &snapshot.month, &kinds), 0)
             }
         };
-        let attempt = publisher.file(file, attempt, partitions[kind]).inspect_err(|_| publisher.abort())?;
+        let attempt = publisher.file(file, attempt, partitions[kind]).inspect_err(|_| publisher.producer.abort())?;
         published.kinds.insert(kind, publication(request, &attempt, attempt.records - before));
     }
     published.seconds = begun.elapsed().as_secs_f64();
@@ -157,48 +152,11 @@ fn publication(request: &Publishing, attempt: &Attempt, published: u64) -> Publi
     }
 }
 
-/// Hears what became of each message.
-#[derive(Debug, Default)]
-struct Deliveries {
-    heard: Heard,
-    /// The first message that the broker did not take: what it was, and why.
-    refused: Mutex<Option<(String, KafkaError)>>,
-    /// Partitions and offsets of markers.
-    markers: Mutex<Vec<(usize, i64)>>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.heard.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.heard.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    /// 0 for a record; 1 and the partition for a marker.
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, marker: usize) {
-        match result {
-            Ok(message) if marker > 0 => {
-                self.markers.lock().unwrap_or_else(PoisonError::into_inner).push((marker - 1, message.offset()));
-            }
-            Ok(_) => {}
-            Err((error, message)) => {
-                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                // Messages behind the one that failed fail with it.
-                if refused.as_ref().is_none_or(|(_, error)| error.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue)) {
-                    let told = message::told(message.headers());
-                    let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
-                    let bytes = message.payload().map_or(0, <[u8]>::len);
-                    *refused = Some((describe(key.as_deref(), told.position, bytes, message.topic()), error.clone()));
-                }
-            }
-        }
-    }
+/// Says which record was not taken.
+fn describe_message(message: &BorrowedMessage<'_>) -> String {
+    let told = message::told(message.headers());
+    let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+    describe(key.as_deref(), told.position, message.payload().map_or(0, <[u8]>::len), message.topic())
 }
 
 fn describe(key: Option<&str>, position: Option<u64>, bytes: usize, topic: &str) -> String {
@@ -209,7 +167,7 @@ fn describe(key: Option<&str>, position: Option<u64>, bytes: usize, topic: &str)
 
 struct Publisher<'a> {
     request: &'a Publishing,
-    producer: ThreadedProducer<Deliveries>,
+    producer: Producer,
 }
 
 /// A file on its way.
@@ -235,25 +193,9 @@ struct Transaction {
 
 impl<'a> Publisher<'a> {
     fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
-        let patience = PATIENCE.as_millis().to_string();
-        let producer: ThreadedProducer<Deliveries> = client::config(&request.topics)
-            .set("transactional.id", format!("discodiff.{}", request.topics.prefix))
-            .set("transaction.timeout.ms", &patience)
-            .set("message.timeout.ms", &patience)
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("compression.codec", "zstd")
-            // A quarter of the bytes, at nearly the rate of lz4, which leaves half.
-            .set("compression.level", "1")
-            .set("linger.ms", "10")
-            .set("batch.size", "1000000")
-            .set("message.max.bytes", CLIENT_MESSAGE_BYTES.to_string())
-            .set("queue.buffering.max.kbytes", QUEUE_KILOBYTES.to_string())
-            .create_with_context(Deliveries::default())
-            .map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
-        let publisher = Publisher { request, producer };
-        publisher.producer.init_transactions(PATIENCE).map_err(|error| publisher.failed("cannot take the transactional id", error))?;
-        Ok(publisher)
+        let id = format!("discodiff.{}", request.topics.prefix);
+        let producer = Producer::open(&request.topics, &id, &request.stop, describe_message, PATIENCE);
+        Ok(Publisher { request, producer: producer.map_err(|failure| said(request, failure))? })
     }
 
     /// Publishes one file, from where the attempt stands to its end.
@@ -311,10 +253,8 @@ impl<'a> Publisher<'a> {
                 None => message,
             };
             let bytes = record.raw.len() as u64;
-            self.send(message).map_err(|error| {
-                let what = describe(key.as_deref(), Some(record.position), record.raw.len(), &sending.topic);
-                self.refused(&what, &error, &sending.topic)
-            })?;
+            let describe = || describe(key.as_deref(), Some(record.position), record.raw.len(), &sending.topic);
+            self.producer.send(message, describe).map_err(|failure| said(self.request, failure))?;
             sending.attempt.records += 1;
             sending.attempt.bytes += bytes;
             sending.attempt.last = record.position;
@@ -333,7 +273,7 @@ impl<'a> Publisher<'a> {
         if sending.transaction.is_some() {
             return Ok(());
         }
-        self.producer.begin_transaction().map_err(|error| self.failed("cannot begin a transaction", error))?;
+        self.producer.begin().map_err(|failure| said(self.request, failure))?;
         sending.transaction = Some(Transaction::default());
         if sending.attempt.begins.is_empty() {
             (0..sending.counts.len()).try_for_each(|partition| self.marker(&sending.attempt, &sending.topic, partition, None))?;
@@ -345,14 +285,14 @@ impl<'a> Publisher<'a> {
         let marker = attempt.marker(partition, end);
         let (key, value) = (marker.key(), serde_json::to_string(&marker)?);
         let message = BaseRecord::with_opaque_to(topic, 1 + partition).partition(i32::try_from(partition)?);
-        let sent = self.send(message.key(key.as_str()).payload(value.as_bytes()).headers(marker.headers()));
-        sent.map_err(|error| self.failed(&format!("cannot write a marker to {topic}"), error))
+        let message = message.key(key.as_str()).payload(value.as_bytes()).headers(marker.headers());
+        self.producer.send(message, || format!("cannot write a marker to {topic}")).map_err(|failure| said(self.request, failure))
     }
 
     /// Waits until all is with the broker, notes in the catalogue what there is, and commits. `end`: the attempt is complete, with this defect.
     fn commit(&self, sending: &mut Sending, end: Option<Option<String>>) -> Result<()> {
-        self.flush()?;
-        let mut markers = std::mem::take(&mut *self.producer.context().markers.lock().unwrap_or_else(PoisonError::into_inner));
+        self.producer.flush().map_err(|failure| said(self.request, failure))?;
+        let mut markers: Vec<_> = self.producer.take_placed().into_iter().map(|(marker, offset)| (marker - 1, offset)).collect();
         // By offset too: where an attempt begins and ends in one transaction, its end markers come second.
         markers.sort_unstable();
         let (attempt, partitions) = (&mut sending.attempt, sending.counts.len());
@@ -369,108 +309,21 @@ impl<'a> Publisher<'a> {
         let (key, value) = (attempt.key(), serde_json::to_string(attempt)?);
         let catalogue = self.request.topics.catalogue();
         let message = BaseRecord::with_opaque_to(&catalogue, 0).partition(0).key(key.as_str()).payload(value.as_bytes());
-        self.send(message).map_err(|error| self.failed("cannot write to the catalogue", error))?;
-        let began = Instant::now();
-        loop {
-            match self.producer.commit_transaction(PATIENCE) {
-                Ok(()) => break,
-                // The same commit again: it was done, is under way, or is done now.
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < PATIENCE => {}
-                Err(error) => {
-                    self.check_refused()?;
-                    return Err(self.failed("cannot commit", error));
-                }
-            }
-        }
+        let sent = self.producer.send(message, || "cannot write to the catalogue".to_owned());
+        sent.and_then(|()| self.producer.commit()).map_err(|failure| said(self.request, failure))?;
         sending.transaction = None;
-        fail::fail_point!("after-transaction");
         Ok(())
     }
+}
 
-    /// Waits until all is with the broker. What follows a message that was refused is never taken, so that is looked for meanwhile.
-    fn flush(&self) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            let flushed = self.producer.flush(Duration::from_millis(200));
-            self.check_refused()?;
-            match flushed {
-                Ok(()) => return Ok(()),
-                Err(_) if self.request.stop.load(Ordering::Relaxed) => return Err(StoppedOnRequest.into()),
-                Err(_) if began.elapsed() < PATIENCE => {}
-                Err(error) => return Err(self.failed("the brokers do not take what is sent", error)),
-            }
-        }
-    }
-
-    /// Hands a message to the client. A full queue is waited for: the broker is slower than the file, or away.
-    fn send(&self, mut message: BaseRecord<'_, str, [u8], usize>) -> Result<(), KafkaError> {
-        let mut began = None;
-        loop {
-            match self.producer.send(message) {
-                Ok(()) => return Ok(()),
-                Err((error, back)) => {
-                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full || began.get_or_insert_with(Instant::now).elapsed() > PATIENCE || self.request.stop.load(Ordering::Relaxed) {
-                        return Err(error);
-                    }
-                    message = back;
-                    thread::sleep(Duration::from_millis(5));
-                }
-            }
-        }
-    }
-
-    fn check_refused(&self) -> Result<()> {
-        let refused = self.producer.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match refused {
-            Some((what, error)) => {
-                let topic = what.rsplit(' ').next().unwrap_or_default().to_owned();
-                Err(self.refused(&what, &error, &topic))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// A message that was not taken, in words.
-    fn refused(&self, what: &str, error: &KafkaError, topic: &str) -> anyhow::Error {
-        if self.request.stop.load(Ordering::Relaxed) {
-            return StoppedOnRequest.into();
-        }
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-            return self.failed(what, error.clone());
-        }
-        let limit =
-            client::admin(&self.request.topics).map_or_else(|_| "unknown".to_owned(), |admin| topics::largest_message(&admin, topic));
-        anyhow!(
-            "{what}: it is too large. Three limits count, each of bytes: the client's message.max.bytes is {CLIENT_MESSAGE_BYTES}; the topic's \
-             max.message.bytes is {limit}; the broker's message.max.bytes is the default of that, and where there are several brokers, \
-             replica.fetch.max.bytes should be as large. Raise the topic's (kafka-configs.sh --alter --entity-type topics --entity-name {topic} \
-             --add-config max.message.bytes=...), and run the same command again"
-        )
-    }
-
-    /// An error of the client, in words.
-    fn failed(&self, what: &str, error: KafkaError) -> anyhow::Error {
-        let heard = self.producer.context().heard.words();
-        // What comes after a client has been fenced only says that it was thrown away.
-        let error = match (self.producer.client().fatal_error(), &error) {
-            (Some((_, reason)), _) => reason,
-            (None, KafkaError::Transaction(error)) => error.to_string(),
-            (None, error) => error.to_string(),
-        };
-        if error.contains("fenced") {
-            let prefix = &self.request.topics.prefix;
-            return anyhow!("{what}: another publisher has begun to publish to {prefix}.*, and this one ends ({error})");
-        }
-        anyhow!("{what}: {error}{heard}. What was committed stays: the same command goes on from there")
-    }
-
-    /// Ends what is open, so that readers need not wait until the broker does.
-    fn abort(&self) {
-        if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {
-            // There may be none, or no broker; then the next publisher or the broker's clock ends it.
-            tracing::debug!("abort: {error}");
-        }
+/// What the producer could not do, in the words of a publisher.
+fn said(request: &Publishing, Failure { why, message }: Failure) -> anyhow::Error {
+    let prefix = &request.topics.prefix;
+    match why {
+        Why::Stopped => StoppedOnRequest.into(),
+        Why::Fenced => anyhow!("another publisher has begun to publish to {prefix}.*, and this one ends: {message}"),
+        Why::TooLarge => anyhow!("{message}"),
+        Why::Unanswered => anyhow!("{message}. What was committed stays: the same command goes on from there"),
     }
 }
 

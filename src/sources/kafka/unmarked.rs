@@ -25,10 +25,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
-use super::client::{self, ANSWER, Heard, PATIENCE};
 use super::consume::{LOOK, close};
 use super::message::{self, Told};
 use super::{Reached, Topics};
+use crate::kafka::client::{self, ANSWER, Heard, PATIENCE};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};

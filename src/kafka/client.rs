@@ -76,8 +76,8 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", ends.to_string())
-        // The broker says that there is no more when this has passed.
-        .set("fetch.wait.max.ms", if ends { "50" } else { "500" })
+        // That a partition has no more is told only once the broker has waited for more.
+        .set("fetch.wait.max.ms", if ends { "10" } else { "500" })
         .set("queued.max.messages.kbytes", kilobytes.to_string())
         .set("queued.min.messages", "5000")
         .set("fetch.message.max.bytes", FETCH.to_string())
