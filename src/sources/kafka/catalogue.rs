@@ -126,6 +126,7 @@ impl Catalogue {
         self.of(kind).filter(|attempt| !newer(attempt)).collect()
     }
 
+    /// A catalogue of these.
     #[cfg(test)]
     pub fn of_attempts(attempts: impl IntoIterator<Item = Attempt>) -> Catalogue {
         Catalogue { attempts: attempts.into_iter().map(|attempt| ((attempt.kind, attempt.attempt), attempt)).collect() }
