@@ -10,6 +10,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use discodiff::refresh::{Allowed, Refreshed, Request, refresh};
@@ -74,6 +75,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
         memory: 64 << 20,
         delete_limit_percent: 1.0,
         allowed: Allowed::default(),
+        checkpoint_interval: Duration::from_secs(30),
         stop: Arc::default(),
         progress: Arc::new(Progress::new(Style::Quiet)),
     };

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use discodiff::dataflows::{Edges, Flow, Links, edges, links};
+use discodiff::dataflows::{Edges, Flow, Journal, Links, edges, links};
 use discodiff::model::graph::{Coded, Dictionary, EdgeId, Link, LinkKind, Projection, Properties};
 use discodiff::model::{Change, Digest, Event, Key, PerKind, Verdict};
 use discodiff::sources::{Budget, first_tick};
@@ -209,8 +209,9 @@ impl Kept {
         let mut input = worker.dataflow::<u64, _, _>(|scope| {
             let (input, events) = scope.new_input::<Vec<Event>>();
             let (flow, budget) = (Flow { graph: true, mended: PerKind::default() }, Arc::new(Budget::new(1 << 28)));
-            let (one, assertions) = links(events, Rc::clone(&own), Arc::clone(&self.dictionary), flow);
-            let other = edges(assertions, Rc::clone(&shared), Arc::clone(&self.dictionary), flow, EPOCH, budget);
+            let journal = Journal::new(None, Arc::clone(&budget));
+            let (one, assertions) = links(events, Rc::clone(&own), Arc::clone(&self.dictionary), flow, journal.clone());
+            let other = edges(assertions, Rc::clone(&shared), Arc::clone(&self.dictionary), flow, EPOCH, budget, journal);
             scope.concatenate([one, other]).probe_with(&probe);
             input
         });

@@ -9,7 +9,9 @@ use crate::refresh::{FromTopics, Refreshed, Report, Selection, refresh};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
 
-use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{
+    DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +61,9 @@ pub struct RefreshArgs {
     /// How the run goes.
     #[command(flatten)]
     pub run: RunFlags,
+    /// How it can be taken up.
+    #[command(flatten)]
+    pub recovery: RecoveryFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -87,7 +92,8 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 8] = [&self.dumps, &self.from, &self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 9] =
+            [&self.dumps, &self.from, &self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.output];
         let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
         let mut mistakes = Mistakes::default();
         for flag in [self.from.follow.then_some("--follow"), self.from.until.map(|_| "--until")].into_iter().flatten() {

@@ -9,7 +9,9 @@ use super::publish::NewTopicFlags;
 use super::refresh::{Reports, apply};
 use crate::model::Kind;
 use crate::refresh::{From, Selection};
-use crate::settings::{Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{
+    Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +56,9 @@ pub struct ReplayArgs {
     /// How the run goes.
     #[command(flatten)]
     pub run: RunFlags,
+    /// How it can be taken up.
+    #[command(flatten)]
+    pub recovery: RecoveryFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -80,7 +85,7 @@ pub struct FromFlags {
 impl ReplayArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 6] = [&self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 7] = [&self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.output];
         let mut flags = Flags::of(&groups).needing(&[Key::State, Key::Brokers]);
         // Whatever a file says for refresh: it is read from topics.
         flags.give(Key::Kafka, Some("true"));

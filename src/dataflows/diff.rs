@@ -39,8 +39,9 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::Arrival;
 use super::guard::{Tally, Verdict};
+use super::journal::{Entry, Journal, Records};
 use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
-use crate::sources::{Budget, Tick, first_tick};
+use crate::sources::{Budget, Tick, kind_of};
 use crate::xml::{Ending, Record, canonical};
 use sweep::Sweep;
 pub use trace::Fingerprints;
@@ -96,7 +97,7 @@ impl std::ops::AddAssign for Counts {
 }
 
 /// Two whole records of one key that differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Twin {
     /// Whose.
     pub key: Key,
@@ -110,7 +111,7 @@ pub struct Twin {
 const NAMED: usize = 20;
 
 /// What was found on the way besides changes, on one worker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     /// Counts a kind.
     pub counts: PerKind<Counts>,
@@ -160,7 +161,8 @@ impl Findings {
 }
 
 /// The stretch of the dump in which keys were claimed in one tick.
-struct Stretch {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stretch {
     keys: (Key, Key),
     offsets: (u64, u64),
 }
@@ -177,11 +179,10 @@ pub struct Diff {
     seen: RoaringTreemap,
     /// Ids of rejected records.
     rejected: RoaringTreemap,
-    /// Keys claimed that the state held before.
-    known: u64,
     anonymous: u64,
     stretches: Vec<Stretch>,
     scratch: Vec<u8>,
+    journal: Journal,
 }
 
 enum Stance {
@@ -195,7 +196,13 @@ enum Stance {
 
 impl Diff {
     /// An operator's memory around a restored trace.
-    pub fn new(options: DiffOptions, trace: Rc<RefCell<Fingerprints>>, budget: Arc<Budget>, findings: Rc<RefCell<Findings>>) -> Diff {
+    pub fn new(
+        options: DiffOptions,
+        trace: Rc<RefCell<Fingerprints>>,
+        budget: Arc<Budget>,
+        findings: Rc<RefCell<Findings>>,
+        journal: Journal,
+    ) -> Diff {
         Diff {
             options,
             budget,
@@ -203,11 +210,21 @@ impl Diff {
             trace,
             seen: RoaringTreemap::new(),
             rejected: RoaringTreemap::new(),
-            known: 0,
             anonymous: 0,
             stretches: Vec::new(),
             scratch: Vec::new(),
+            journal,
         }
+    }
+
+    /// Takes up what another run noted of the kind that is read first; `owns`: which keys are this worker's; `first`: it is the worker
+    /// that takes what belongs to no key.
+    pub fn resume(&mut self, kind: Kind, records: Records, owns: impl Fn(Key) -> bool, first: bool) {
+        let own = |id: &u64| Key::new(kind, *id).is_some_and(&owns);
+        self.seen.extend(records.seen.into_iter().filter(own));
+        self.rejected.extend(records.rejected.into_iter().filter(own));
+        self.anonymous += if first { records.anonymous } else { 0 };
+        self.stretches.extend(records.stretch);
     }
 
     /// Builds the operator. Gives the events and the tallies.
@@ -305,8 +322,7 @@ impl Diff {
                 Arrival::End { kind, ending, .. } => end = Some((kind, ending)),
             }
         }
-        // The bits of a tick say which kind it is of.
-        let kind = Kind::ALL[((tick - first_tick(self.options.epoch, Kind::Artist)) >> 28) as usize & 3];
+        let kind = kind_of(tick);
         let bytes: usize = records.iter().map(|record| record.raw.len()).sum();
         let mut session = output.session(capability);
         let mut give = |event| session.give(event);
@@ -318,8 +334,10 @@ impl Diff {
     fn records(&mut self, tick: Tick, kind: Kind, mut records: Vec<Record>, give: &mut impl FnMut(Event)) {
         // The input mostly comes sorted, which the sort recognises.
         records.sort_by_key(|record| (record.key, record.position));
-        let findings = Rc::clone(&self.findings);
-        let findings = &mut *findings.borrow_mut();
+        // What this tick comes to by itself.
+        let mut noted = Records::default();
+        let findings = &mut noted.findings;
+        let keeps = self.journal.is_kept();
         findings.counts[kind].received += records.len() as u64;
         let everything = self.options.everything[kind];
         let mut stretch: Option<Stretch> = None;
@@ -329,13 +347,13 @@ impl Diff {
         let mut claimed: Option<(Key, Fingerprint, u64)> = None;
         for record in records {
             let Some(key) = record.key else {
-                self.anonymous += 1;
+                noted.anonymous += 1;
                 let reason = record.defect.clone().unwrap_or_default();
                 reject(findings, &self.options, kind, &record, Stage::Split, reason, give);
                 continue;
             };
             if let Some(reason) = record.defect.clone() {
-                self.rejected.insert(key.id());
+                noted.rejected.push(key.id());
                 reject(findings, &self.options, kind, &record, Stage::Split, reason, give);
                 continue;
             }
@@ -351,7 +369,7 @@ impl Diff {
                     findings.counts[kind].duplicates += 1;
                 } else {
                     self.seen.insert(key.id());
-                    self.known += 1;
+                    noted.seen.push(key.id());
                     findings.counts[kind].unchanged += 1;
                     extend(&mut stretch, key, record.position);
                     claimed = old.map(|old| (key, old, record.position));
@@ -365,13 +383,13 @@ impl Diff {
             let document = match canonical(kind, &record.raw, &mut self.scratch, projected) {
                 Ok(document) if document.id == key.id() => document,
                 Ok(document) => {
-                    self.rejected.insert(key.id());
+                    noted.rejected.push(key.id());
                     let reason = format!("its id reads as {} and as {}", key.id(), document.id);
                     reject(findings, &self.options, kind, &record, Stage::Parse, reason, give);
                     continue;
                 }
                 Err(reason) => {
-                    self.rejected.insert(key.id());
+                    noted.rejected.push(key.id());
                     reject(findings, &self.options, kind, &record, Stage::Parse, reason, give);
                     continue;
                 }
@@ -392,7 +410,7 @@ impl Diff {
                 *findings.unmapped[kind].entry(path).or_default() += 1;
             }
             self.seen.insert(key.id());
-            self.known += u64::from(old.is_some());
+            noted.seen.push(key.id());
             extend(&mut stretch, key, record.position);
             claimed = Some((key, new, record.position));
             let verdict = match old {
@@ -411,11 +429,18 @@ impl Diff {
             }
             if old != Some(new) {
                 self.trace.borrow_mut().replace(&mut updates, key, old, Some(new), tick);
+                if keeps {
+                    noted.updates.push((key, new));
+                }
             }
         }
         drop(cursor);
         self.trace.borrow_mut().commit(updates, tick);
-        self.stretches.extend(stretch);
+        self.stretches.extend(stretch.clone());
+        self.rejected.extend(noted.rejected.iter().copied());
+        self.anonymous += noted.anonymous;
+        self.findings.borrow_mut().merge(noted.findings.clone());
+        self.journal.note(tick, || Entry::Records(Box::new(Records { stretch, ..noted })));
     }
 
     /// Where the first record of a key claimed in an earlier tick begins, as nearly as is known.
@@ -425,13 +450,17 @@ impl Diff {
     }
 
     fn tally(&mut self, kind: Kind, ending: Ending) -> Tally {
-        let before = self.trace.borrow().live(kind) - self.findings.borrow().counts[kind].inserted;
+        let counts = self.findings.borrow().counts[kind];
+        // Of a run that was taken up, one worker has what was counted before on all: only the sums of all workers mean anything.
+        let before = self.trace.borrow().live(kind).cast_signed() - counts.inserted.cast_signed();
+        // Whatever was claimed and is not new was there.
+        let known = (counts.updated + counts.unchanged).cast_signed();
         // Keys with rejected records only are neither seen nor missing.
         self.rejected -= &self.seen;
         let mut cursor = self.trace.borrow_mut().cursor();
-        let kept = self.rejected.iter().filter(|id| Key::new(kind, *id).is_some_and(|key| cursor.seek(key).is_some())).count() as u64;
-        let missing = if ending.partial { 0 } else { before - self.known - kept };
-        Tally { kind, ending, received: self.findings.borrow().counts[kind].received, before, missing, anonymous: self.anonymous }
+        let kept = self.rejected.iter().filter(|id| Key::new(kind, *id).is_some_and(|key| cursor.seek(key).is_some())).count() as i64;
+        let missing = if ending.partial { 0 } else { before - known - kept };
+        Tally { kind, ending, received: counts.received, before, missing, anonymous: self.anonymous }
     }
 }
 

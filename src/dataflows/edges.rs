@@ -29,6 +29,7 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::Arrangement;
 use super::diff::NO_ROOM;
+use super::journal::{Entry, Journal};
 use super::links::{Assertion, Flow};
 use crate::model::Event;
 use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId, Family};
@@ -56,7 +57,8 @@ impl Edges {
         Ok(Edges { base, recent: Arrangement::new() })
     }
 
-    fn commit(&mut self, assertions: Vec<Assertion>, tick: Tick) {
+    /// Adds assertions of one tick, or of another run that is taken up. Ticks must rise.
+    pub fn commit(&mut self, assertions: Vec<Assertion>, tick: Tick) {
         let of_edge = |(edge, difference): Assertion| ((edge.anchor, edge.link), tick, difference);
         let mut updates = assertions.into_iter().map(of_edge).collect();
         consolidate_updates(&mut updates);
@@ -118,6 +120,7 @@ pub fn edges<'scope>(
     flow: Flow,
     epoch: u64,
     budget: Arc<Budget>,
+    journal: Journal,
 ) -> Stream<'scope, Tick, Vec<Event>> {
     let peers = assertions.scope().peers();
     let mut builder = OperatorBuilder::new("Edges".to_owned(), assertions.scope());
@@ -138,6 +141,8 @@ pub fn edges<'scope>(
         move |frontiers| {
             assertions.for_each(|capability, data| {
                 let Some(&tick) = capability.least() else { return };
+                // As soon as they are here: nothing holds back the probe from then on.
+                journal.note(tick, || Entry::Assertions(data.clone()));
                 match stash.iter_mut().find(|(stashed, _)| *stashed == tick) {
                     Some((_, assertions)) => assertions.append(data),
                     None => stash.push((tick, std::mem::take(data))),

@@ -34,10 +34,10 @@ pub struct Tally {
     pub ending: Ending,
     /// Records that reached this worker.
     pub received: u64,
-    /// Keys held before the kind began.
-    pub before: u64,
+    /// Keys held before the kind began. Of a run that was taken up, this and the next mean something only as sums of all workers.
+    pub before: i64,
     /// Keys held before that the snapshot did not contain, not even as a rejected record.
-    pub missing: u64,
+    pub missing: i64,
     /// Rejected records whose id is not known.
     pub anonymous: u64,
 }
@@ -61,8 +61,9 @@ pub struct Verdict {
 
 impl Guard {
     fn judge(&self, total: &Tally) -> Option<String> {
+        let missing = total.missing.max(0).cast_unsigned();
         let limit = ALWAYS_ALLOWED.max((total.before as f64 * self.limit_percent / 100.0) as u64);
-        if total.missing == 0 {
+        if missing == 0 {
             None
         } else if let Some(defect) = &total.ending.defect {
             // Not for the user to allow: what was not read cannot be told from what is gone.
@@ -73,8 +74,8 @@ impl Guard {
             None
         } else if total.anonymous > 0 {
             Some(format!("{} rejected records have no known id, and could be those that are missing", total.anonymous))
-        } else if total.missing > limit {
-            Some(format!("{} of {} records are missing, more than the limit of {limit}", total.missing, total.before))
+        } else if missing > limit {
+            Some(format!("{missing} of {} records are missing, more than the limit of {limit}", total.before))
         } else {
             None
         }
@@ -108,7 +109,7 @@ pub fn guard<'scope>(tallies: Stream<'scope, Tick, Vec<Tally>>, guard: Guard) ->
                     let verdict = |worker| Verdict {
                         worker,
                         kind,
-                        missing: total.missing,
+                        missing: total.missing.max(0).cast_unsigned(),
                         withheld: withheld.clone(),
                         defect: total.ending.defect.clone(),
                         partial: total.ending.partial,
@@ -126,7 +127,7 @@ pub fn guard<'scope>(tallies: Stream<'scope, Tick, Vec<Tally>>, guard: Guard) ->
 mod tests {
     use super::*;
 
-    fn tally(before: u64, missing: u64) -> Tally {
+    fn tally(before: i64, missing: i64) -> Tally {
         Tally { kind: Kind::Label, ending: Ending { records: 9, defect: None, partial: false }, received: 9, before, missing, anonymous: 0 }
     }
 

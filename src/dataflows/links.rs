@@ -22,6 +22,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -31,6 +32,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::{Arrangement, Updates};
+use super::journal::{Entry, Journal};
 use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family};
 use crate::model::{Change, Event, Key, PerKind, Verdict};
 use crate::sources::Tick;
@@ -83,6 +85,18 @@ impl Links {
         self.held
     }
 
+    fn add_held(&mut self, held: &PerKind<u64>) {
+        held.iter().for_each(|(kind, held)| self.held[kind] += held);
+    }
+
+    /// Takes up what another run noted: links of this worker's records, sorted by key. Ticks must rise. `held` is for one worker only.
+    pub fn resume(&mut self, links: impl Iterator<Item = (Key, Coded, bool)>, held: &PerKind<u64>, tick: Tick) {
+        let mut updates: Updates<Key, Coded> = links.map(|(key, link, come)| ((key, link), tick, if come { 1 } else { -1 })).collect();
+        consolidate_updates(&mut updates);
+        self.trace.commit(updates, tick);
+        self.add_held(held);
+    }
+
     /// Writes all links as this worker's part of the next generation, and notes which codes they use.
     pub fn save(
         &mut self,
@@ -108,6 +122,7 @@ pub fn links<'scope>(
     links: Rc<RefCell<Links>>,
     dictionary: Arc<Dictionary>,
     flow: Flow,
+    journal: Journal,
 ) -> (Stream<'scope, Tick, Vec<Event>>, Stream<'scope, Tick, Vec<Assertion>>) {
     let mut builder = OperatorBuilder::new("Links".to_owned(), events.scope());
     let mut events = builder.new_input(events, Pipeline);
@@ -131,7 +146,7 @@ pub fn links<'scope>(
                     break;
                 }
                 let (tick, waiting) = entry.remove_entry();
-                let mut tick = OneTick { tick, links: &mut links.borrow_mut(), dictionary: &dictionary, flow };
+                let mut tick = OneTick { tick, links: &mut links.borrow_mut(), dictionary: &dictionary, flow, journal: &journal };
                 tick.process(waiting.events, (&mut graph, &waiting.graph), (&mut shared, &waiting.shared));
             }
         }
@@ -152,6 +167,7 @@ struct OneTick<'t> {
     links: &'t mut Links,
     dictionary: &'t Dictionary,
     flow: Flow,
+    journal: &'t Journal,
 }
 
 impl OneTick<'_> {
@@ -164,13 +180,14 @@ impl OneTick<'_> {
         let mut graph = graph.session(graph_capability);
         let mut shared = shared.session(shared_capability);
         let mut changes = Vec::with_capacity(events.len());
+        let mut held = PerKind::<u64>::default();
         for event in events {
             match event {
                 Event::Change(change) if change.graph.is_some() || change.verdict == Verdict::Delete => changes.push(change),
                 Event::Change(_) => {}
                 other => {
                     if let Event::Held(key) = &other {
-                        self.links.held[key.kind()] += 1;
+                        held[key.kind()] += 1;
                     }
                     if self.flow.graph {
                         graph.give(other);
@@ -210,6 +227,11 @@ impl OneTick<'_> {
             }
         }
         drop(cursor);
+        self.links.add_held(&held);
+        if !updates.is_empty() || held.0.iter().any(|held| *held > 0) {
+            let coming = |((key, link), _, difference): &((Key, Coded), Tick, isize)| (*key, *link, *difference > 0);
+            self.journal.note(self.tick, || Entry::Links(updates.iter().map(coming).collect(), held));
+        }
         self.links.trace.commit(updates, self.tick);
     }
 }

@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::bounded;
+use roaring::RoaringTreemap;
 
+use super::checkpoints::{Rounds, Scribe, delivered};
 use super::dataflow::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
-use crate::dataflows::{DiffOptions, Findings, Flow, Guard, SinkPort};
+use crate::dataflows::{DiffOptions, Findings, Flow, Guard, Journal, SinkPort};
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
-use crate::sinks::driver::{Driver, Report};
+use crate::sinks::driver::{Driver, Refused, Report};
 use crate::sinks::{Holds, Need, Run, Writer};
-use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, read};
-use crate::state::{Manifest, Part};
+use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, Trail, read};
+use crate::state::{Checkpoint, Manifest, Part};
 
 /// A sink's writers and what they need to know.
 pub struct Target {
@@ -31,6 +33,8 @@ pub struct Target {
     pub run: Run,
     /// In the order of workers.
     pub writers: Vec<Box<dyn Writer>>,
+    /// Where records that it refuses are noted.
+    pub refused: Refused,
 }
 
 /// What is kept of an epoch beside what sinks take.
@@ -39,6 +43,10 @@ pub struct Kept {
     pub save: bool,
     /// The dictionary, where links are kept.
     pub links: Option<Arc<Dictionary>>,
+    /// What checkpoints are to say beside how far it has come, and how often they are taken; `None`: not at all.
+    pub checkpoints: Option<(Checkpoint, Duration)>,
+    /// Whether the checkpoint is one from which this run goes on.
+    pub taken_up: bool,
 }
 
 /// What an epoch came to.
@@ -74,7 +82,15 @@ pub fn apply(
     let everything = PerKind::from_fn(|kind| targets.iter().any(|target| needs(target, kind)));
     let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
     let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))) };
-    let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]).filter_map(|(_, file)| file.clone()).collect();
+    let taken_up = kept.checkpoints.as_ref().filter(|_| kept.taken_up).map(|(checkpoint, _)| Arc::new(checkpoint.clone()));
+    let mark = taken_up.as_ref().map(|checkpoint| checkpoint.mark.clone());
+    let to_read = |kind: Kind| plan.read[kind] && mark.as_ref().is_none_or(|mark| kind >= mark.kind());
+    let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| to_read(*kind)).filter_map(|(_, file)| file.clone()).collect();
+    let delivered = match &taken_up {
+        Some(checkpoint) => delivered(folder, manifest, checkpoint)?,
+        None => PerKind::from_fn(|_| RoaringTreemap::new()),
+    };
+    let trail = Arc::new(Trail::new(plan.epoch.number));
     let diff = DiffOptions {
         epoch: plan.epoch.number,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
@@ -82,11 +98,22 @@ pub fn apply(
         projections: kept.links.is_some().then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
     };
-    let (reading, inlets) = read(files, plan.epoch.number, request.block, workers, Arc::clone(&budget))?;
+    let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail))?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
+    let refused: Vec<Refused> = targets.iter().map(|target| Arc::clone(&target.refused)).collect();
     for target in targets {
-        threads.push(start(target, &mut equipment, &budget, &stop)?);
+        threads.push(start(target, &mut equipment, &budget, &stop, &delivered)?);
+    }
+    let (mut journal, mut rounds, mut scribe) = (Journal::new(None, Arc::clone(&budget)), Rounds::default(), None);
+    if let Some((checkpoint, interval)) = kept.checkpoints {
+        let dictionary = kept.links.clone().unwrap_or_default();
+        let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
+        let budget = Arc::clone(&budget);
+        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, refused, budget, stop: stop.clone() };
+        let thread;
+        (journal, rounds, thread) = one.start(manifest)?;
+        scribe = Some(thread);
     }
     let setting = Setting {
         folder: folder.to_owned(),
@@ -97,6 +124,9 @@ pub fn apply(
         stop: stop.clone(),
         save: kept.save,
         links: kept.links.map(|dictionary| (dictionary, flow)),
+        journal,
+        rounds,
+        taken_up,
     };
     let outcomes = watched(&reading, request, &stop, || dataflow::run(setting, equipment));
     // On every way out the reader is let go of, and the writers have ended.
@@ -112,6 +142,9 @@ pub fn apply(
             }
         }
         reports.push(total);
+    }
+    if let Some(scribe) = scribe {
+        scribe.join().map_err(|_| anyhow!("the checkpoints' thread panicked"))?;
     }
     let read = reading.join();
     let outcomes = outcomes?;
@@ -130,8 +163,14 @@ pub fn apply(
 }
 
 /// Starts a target's threads and gives the workers their ends.
-fn start(target: Target, equipment: &mut [Equipment], budget: &Arc<Budget>, stop: &Stop) -> Result<Vec<thread::JoinHandle<Report>>> {
-    let Target { name, one_writer, run, writers, .. } = target;
+fn start(
+    target: Target,
+    equipment: &mut [Equipment],
+    budget: &Arc<Budget>,
+    stop: &Stop,
+    delivered: &PerKind<RoaringTreemap>,
+) -> Result<Vec<thread::JoinHandle<Report>>> {
+    let Target { name, one_writer, run, writers, refused, .. } = target;
     let workers = equipment.len();
     let needs = PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|run| run.need));
     let mut writers = writers.into_iter();
@@ -155,6 +194,8 @@ fn start(target: Target, equipment: &mut [Equipment], budget: &Arc<Budget>, stop
             acknowledgements,
             wakers,
             budget: Arc::clone(budget),
+            delivered: delivered.clone(),
+            refused: Arc::clone(&refused),
             stop: stop.clone(),
         };
         threads.push(driver.start().context("cannot start a sink's thread")?);

@@ -13,13 +13,14 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
 
+use super::checkpoints::{Memory, Rounds};
 use crate::dataflows::{
-    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Guard, Links, SinkPort, edges, guard, links, records, sink,
+    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
 };
 use crate::model::PerKind;
 use crate::model::graph::Dictionary;
 use crate::sources::{Budget, Inlet, Stop};
-use crate::state::{Manifest, Part};
+use crate::state::{Checkpoint, Manifest, Part};
 
 /// How long a worker sleeps when it has nothing to do, before it looks whether the run is to end. Records and acknowledgements wake it.
 const NAP: Duration = Duration::from_millis(50);
@@ -52,6 +53,12 @@ pub struct Setting {
     pub save: bool,
     /// Where links are kept: their dictionary, and what flows to a graph.
     pub links: Option<(Arc<Dictionary>, Flow)>,
+    /// Where operators note what they do.
+    pub journal: Journal,
+    /// When workers say how far they have come.
+    pub rounds: Rounds,
+    /// What is taken up.
+    pub taken_up: Option<Arc<Checkpoint>>,
 }
 
 /// What one worker came to.
@@ -107,7 +114,8 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let trace = Rc::new(RefCell::new(trace));
     let findings = Rc::new(RefCell::new(Findings::default()));
     let probe = ProbeHandle::new();
-    let diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), Arc::clone(&setting.budget), Rc::clone(&findings));
+    let budget = Arc::clone(&setting.budget);
+    let mut diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), budget, Rc::clone(&findings), setting.journal.clone());
     let kept = match &setting.links {
         None => None,
         Some((dictionary, flow)) => {
@@ -116,15 +124,23 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
             Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), Arc::clone(dictionary), *flow))
         }
     };
+    if let Some(checkpoint) = &setting.taken_up {
+        let (mut trace, mut findings) = (trace.borrow_mut(), findings.borrow_mut());
+        let mut links = kept.as_ref().map(|(kept, shared, ..)| (kept.borrow_mut(), shared.borrow_mut()));
+        let links = links.as_mut().map(|(links, edges)| (&mut **links, &mut **edges));
+        let mut memory = Memory { worker: (index, peers), trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
+        memory.take_up(&setting.folder, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
+    }
+    let journal = setting.journal.clone();
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
         let (back, verdicts) = scope.feedback(1);
         let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
         guard(tallies, setting.guard).connect_loop(back);
         let graph = kept.as_ref().map(|(kept, shared, dictionary, flow)| {
-            let (own, assertions) = links(events.clone(), Rc::clone(kept), Arc::clone(dictionary), *flow);
+            let (own, assertions) = links(events.clone(), Rc::clone(kept), Arc::clone(dictionary), *flow, journal.clone());
             let (budget, epoch) = (Arc::clone(&setting.budget), setting.diff.epoch);
-            let others = edges(assertions, Rc::clone(shared), Arc::clone(dictionary), *flow, epoch, budget);
+            let others = edges(assertions, Rc::clone(shared), Arc::clone(dictionary), *flow, epoch, budget, journal.clone());
             scope.concatenate([own, others]).probe_with(&probe)
         });
         let mut committed = vec![];
@@ -146,8 +162,11 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
             scope.concatenate(committed).probe_with(&probe);
         }
     });
+    let mut answered = 0;
     while !probe.done() {
         worker.step_or_park(Some(NAP));
+        let done = || probe.with_frontier(|frontier| frontier.first().copied());
+        setting.rounds.answer(&mut answered, index, done, &setting.journal);
         if setting.stop.is_set() {
             worker.drop_dataflow(dataflow);
             return Err(anyhow!("stopped"));

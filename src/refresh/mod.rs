@@ -9,6 +9,7 @@
 //! up again, and writes the same things again.
 
 mod apply;
+mod checkpoints;
 mod dataflow;
 mod judge;
 mod mend;
@@ -21,7 +22,7 @@ mod unmarked;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use roaring::RoaringBitmap;
@@ -29,16 +30,17 @@ use roaring::RoaringBitmap;
 use crate::dataflows::Flow;
 use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
+use crate::sinks::driver::Refused;
 use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
+use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest, Tick};
+use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use dataflow::SavedLinks;
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
-pub use report::{Notes, Refreshed, Report, Wrote};
+pub use report::{Notes, Refreshed, Report, ResumedFrom, Wrote};
 pub use selection::{From, Selection};
 pub use topics::FromTopics;
 
@@ -57,6 +59,8 @@ pub struct Request {
     pub delete_limit_percent: f64,
     /// What the user allows.
     pub allowed: Allowed,
+    /// How often a checkpoint is taken.
+    pub checkpoint_interval: Duration,
     /// Set when the user wants the run to stop.
     pub stop: Arc<AtomicBool>,
     /// Where progress is shown.
@@ -104,7 +108,7 @@ fn refresh_opened(
     sinks: &mut [Box<dyn Sink>],
 ) -> Result<Refreshed> {
     let members = members(state.manifest(), sinks)?;
-    let Some(plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
+    let Some(mut plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
         let mut manifest = state.manifest().clone();
         note_reached(&mut manifest, &snapshot);
         if manifest != *state.manifest() {
@@ -124,7 +128,33 @@ fn refresh_opened(
     let before = state.manifest().clone();
     // A damaged state is found before anything is written, at the cost of reading it twice: about a second for 34 M records.
     check(state.folder(), &before)?;
-    let dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
+    // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
+    let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
+    let taken_up = match checkpoints::usable(state.folder(), &before, &plan, &snapshot, &members, request, keeps_links) {
+        Ok(checkpoint) => checkpoint,
+        Err(why) => {
+            tracing::info!("the month is begun anew, and not at its checkpoint: {why}");
+            None
+        }
+    };
+    let mut dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
+    let taken_up = taken_up.and_then(|checkpoint| {
+        let adopted = checkpoints::adopt_texts(state.folder(), &before, &checkpoint, &dictionary);
+        adopted
+            .inspect_err(|error| tracing::warn!("the month is begun anew, and not at its checkpoint: {error:#}"))
+            .ok()
+            .map(|()| checkpoint)
+    });
+    if let Some(checkpoint) = &taken_up {
+        plan.needs =
+            members.iter().map(|member| member.participant(checkpoint).map_or_else(PerKind::default, |known| known.needs)).collect();
+        tracing::info!("going on where the run before was: {}", told(checkpoint));
+    } else {
+        // What it says is of no use to a run that begins anew, and wrong as soon as that has come to one of its own.
+        state.forget_checkpoint()?;
+        dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
+    }
+    let from = taken_up.as_ref().map(|checkpoint| checkpoint.mark.tick);
     let mut manifest = before.clone();
     manifest.last_epoch = plan.epoch.number;
     manifest.abandoned.extend(&plan.abandoned);
@@ -135,15 +165,29 @@ fn refresh_opened(
     });
     state.replace(manifest.clone())?;
 
-    let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, request.workers, sinks)).collect();
+    let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.workers, sinks)).collect();
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, run) in sinks.iter_mut().zip(&runs) {
         let writers = sink.begin(run)?;
-        targets.push(Target { name: sink.name(), one_writer: sink.one_writer(), holds: sink.holds(), run: run.clone(), writers });
+        targets.push(Target {
+            name: sink.name(),
+            one_writer: sink.one_writer(),
+            holds: sink.holds(),
+            run: run.clone(),
+            writers,
+            refused: Refused::default(),
+        });
     }
-    // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
-    let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
-    let kept = Kept { save: true, links: keeps_links.then(|| Arc::clone(&dictionary)) };
+    let links = keeps_links.then(|| Arc::clone(&dictionary));
+    let taken = checkpoints::participants(sinks, &plan, taken_up.as_ref())?.map(|sinks| {
+        let mut checkpoint =
+            Checkpoint::new(&before, plan.epoch, request.block, checkpoints::sources(&snapshot, &plan), keeps_links, sinks);
+        if let Some(taken_up) = &taken_up {
+            (checkpoint.mark, checkpoint.segments) = (taken_up.mark.clone(), taken_up.segments.clone());
+        }
+        (checkpoint, request.checkpoint_interval)
+    });
+    let kept = Kept { save: true, links, checkpoints: taken, taken_up: taken_up.is_some() };
     let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
 
@@ -190,6 +234,8 @@ fn refresh_opened(
     }
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
         let mut undelivered = report.undelivered;
+        let known = taken_up.as_ref().and_then(|checkpoint| checkpoint.sinks.iter().find(|known| known.name == sink.name()));
+        known.iter().flat_map(|known| known.refused.iter()).for_each(|(kind, refused)| undelivered[kind] += refused);
         if let Some(graph) = sink.graph() {
             let refused = mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
             refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
@@ -226,8 +272,14 @@ fn refresh_opened(
     refreshed.notes.lone_ampersands = applied.findings.lone_ampersands;
     refreshed.notes.peak_in_flight = applied.peak_in_flight;
     refreshed.report.snapshot = snapshot.month;
+    refreshed.report.resumed_from = taken_up.map(|checkpoint| ResumedFrom::of(&checkpoint));
     refreshed.report.seconds = begun.elapsed().as_secs_f64();
     Ok(refreshed)
+}
+
+fn told(checkpoint: &Checkpoint) -> String {
+    let ResumedFrom { kind, records, .. } = ResumedFrom::of(checkpoint);
+    format!("{}, record {}", kind.plural(), crate::telemetry::words::count(records))
 }
 
 /// Notes where the state stands in topics: behind what it holds of them.
@@ -307,6 +359,7 @@ fn run_of(
     snapshot: &Snapshot,
     plan: &Plan,
     needs: &PerKind<Option<Need>>,
+    from: Option<Tick>,
     workers: usize,
     sinks: &[Box<dyn Sink>],
 ) -> Run {
@@ -319,6 +372,7 @@ fn run_of(
         epoch: plan.epoch,
         month: snapshot.month.clone(),
         kinds: PerKind::from_fn(kind_run),
+        from,
         workers,
         want_fields: sinks.iter().any(|sink| sink.holds().is_feed()),
         abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::apply::{Kept, Target, apply};
 use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
+use crate::sinks::driver::Refused;
 use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
 use crate::sources::Snapshot;
 use crate::state::State;
@@ -71,10 +72,19 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let seen = Arc::new(Mutex::new(Foreseen::default()));
     let store = stores.into_iter().find(|store| store.holds() == Holds::Documents);
     let needs = PerKind::from_fn(|kind| plan.read[kind].then_some(Need::Changes));
-    let run = run_of(&manifest, &snapshot, &plan, &needs, request.workers, &[]);
+    let run = run_of(&manifest, &snapshot, &plan, &needs, None, request.workers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
-    let target = Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker] };
-    let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], Kept { save: false, links: None })?;
+    let target =
+        Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], refused: Refused::default() };
+    let applied = apply(
+        request,
+        &snapshot,
+        &plan,
+        &manifest,
+        state.folder(),
+        vec![target],
+        Kept { save: false, links: None, checkpoints: None, taken_up: false },
+    )?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     seen.refreshed = foreseen.refreshed;
     for kind in Kind::ALL.into_iter().filter(|kind| plan.read[*kind]) {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::dataflows::{Counts, Twin};
 use crate::model::{DeadLetter, Kind, PerKind};
 use crate::sinks::{GraphWritten, Tally};
+use crate::sources::Tick;
+use crate::state::Checkpoint;
 
 /// The object that `--json` prints.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -15,12 +17,31 @@ pub struct Report {
     pub snapshot: String,
     /// How long the run took.
     pub seconds: f64,
-    /// The checkpoint inside the month from which the run went on; none is taken inside a month yet.
-    pub resumed_from: Option<u64>,
+    /// The checkpoint inside the month from which the run went on.
+    pub resumed_from: Option<ResumedFrom>,
     /// Counts of the kinds that were read.
     pub kinds: BTreeMap<Kind, Counts>,
     /// For each sink what this run wrote.
     pub sinks: BTreeMap<&'static str, Wrote>,
+}
+
+/// Where a run went on that takes up another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResumedFrom {
+    /// The kind that was read first; those before it had been done with.
+    pub kind: Kind,
+    /// Records of it that had been done with.
+    pub records: u64,
+    /// timely's time.
+    pub tick: Tick,
+}
+
+impl ResumedFrom {
+    /// Where this checkpoint stands.
+    pub fn of(checkpoint: &Checkpoint) -> ResumedFrom {
+        let mark = &checkpoint.mark;
+        ResumedFrom { kind: mark.kind(), records: mark.position.as_ref().map_or(0, |position| position.records), tick: mark.tick }
+    }
 }
 
 /// What a run wrote into one sink.

@@ -141,6 +141,14 @@ pub struct RunFlags {
     pub allow_older: Option<String>,
 }
 
+/// How a run can be taken up.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RecoveryFlags {
+    /// Seconds between two checkpoints within a month, from which a run that was interrupted goes on [default: 30]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub checkpoint_interval: Option<String>,
+}
+
 /// What is printed.
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputFlags {
@@ -202,6 +210,12 @@ impl Group for RunFlags {
         flags.give(Key::AllowDeletes, self.allow_deletes.as_ref());
         flags.give(Key::DeleteLimitPercent, self.delete_limit_percent.as_ref());
         flags.give(Key::AllowOlder, self.allow_older.as_ref());
+    }
+}
+
+impl Group for RecoveryFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::CheckpointInterval, self.checkpoint_interval.as_ref());
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Key {
     DeleteLimitPercent,
     /// The bound of bytes in flight.
     Memory,
+    /// How often checkpoints are taken.
+    CheckpointInterval,
     /// What is logged.
     Log,
     /// How it is logged.
@@ -53,7 +55,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 22] = [
+    pub const ALL: [Key; 23] = [
         Key::Dumps,
         Key::Kafka,
         Key::Brokers,
@@ -74,6 +76,7 @@ impl Key {
         Key::Json,
         Key::DeleteLimitPercent,
         Key::Memory,
+        Key::CheckpointInterval,
         Key::Log,
         Key::LogFormat,
     ];
@@ -101,6 +104,7 @@ impl Key {
             Key::Json => "json",
             Key::DeleteLimitPercent => "delete_limit_percent",
             Key::Memory => "memory",
+            Key::CheckpointInterval => "checkpoint_interval",
             Key::Log => "log",
             Key::LogFormat => "log_format",
         }

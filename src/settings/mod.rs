@@ -23,8 +23,9 @@ mod value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-pub use flags::{DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
+pub use flags::{DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
 pub use key::Key;
 pub use load::load;
 pub use mistake::{Mistake, Mistakes, Origin};
@@ -77,6 +78,8 @@ pub struct Settings {
     pub delete_limit_percent: f64,
     /// Bound of the bytes in flight.
     pub memory: u64,
+    /// How often checkpoints are taken within a month.
+    pub checkpoint_interval: Duration,
     /// The filter of log lines.
     pub log: String,
     /// How log lines look.
@@ -147,6 +150,7 @@ impl Settings {
             Key::Json => Some(self.json.to_string()),
             Key::DeleteLimitPercent => Some(self.delete_limit_percent.to_string()),
             Key::Memory => Some(crate::telemetry::words::bytes(self.memory)),
+            Key::CheckpointInterval => Some(self.checkpoint_interval.as_secs_f64().to_string()),
             Key::Log => Some(self.log.clone()),
             Key::LogFormat => Some(format!("{:?}", self.log_format).to_lowercase()),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::flags::Flags;
 use super::key::{self, Key};
@@ -112,6 +113,7 @@ impl Resolver {
             json: self.take(Key::Json, value::boolean).unwrap_or(false),
             delete_limit_percent: self.take(Key::DeleteLimitPercent, value::percent).unwrap_or(DELETE_LIMIT_PERCENT),
             memory: self.take(Key::Memory, value::memory).unwrap_or(MEMORY),
+            checkpoint_interval: self.take(Key::CheckpointInterval, value::interval).unwrap_or(CHECKPOINT_INTERVAL),
             log: self.take(Key::Log, value::log_filter).unwrap_or_else(|| "info".into()),
             log_format: self.take(Key::LogFormat, value::log_format).unwrap_or_default(),
             origins: BTreeMap::new(),
@@ -197,3 +199,6 @@ const DELETE_LIMIT_PERCENT: f64 = 1.0;
 
 /// Some ten blocks: enough to keep workers and sinks busy. Four times as much was no faster, and only filled the memory.
 const MEMORY: u64 = 128 << 20;
+
+/// What a run that dies loses at most. Taking one costs some milliseconds and no waiting.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);

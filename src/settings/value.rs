@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use toml::Value;
@@ -176,6 +177,19 @@ pub(super) fn percent(raw: &Raw) -> Result<f64, String> {
     }
 }
 
+pub(super) fn interval(raw: &Raw) -> Result<Duration, String> {
+    const INTERVAL: &str = "a number of seconds from 0 to 86400, such as 30";
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        Raw::Toml(Value::Float(number), _) => number.to_string(),
+        _ => raw.text(INTERVAL)?,
+    };
+    match given.parse::<f64>() {
+        Ok(number) if (0.0..=86_400.0).contains(&number) => Ok(Duration::from_secs_f64(number)),
+        _ => wrong(format_args!("\"{given}\""), INTERVAL),
+    }
+}
+
 pub(super) fn memory(raw: &Raw) -> Result<u64, String> {
     let given = match raw {
         Raw::Toml(Value::Integer(number), _) => number.to_string(),
@@ -276,6 +290,15 @@ mod tests {
         assert_eq!(feed(&Raw::Toml(Value::String("kafka:f".into()), "/srv".into())), Ok(FeedPlace::Topic("f".to_owned())));
         for given in ["", "kafka:", "kafka:a b", "kafka://host/topic"] {
             assert!(feed(&text(given)).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds() {
+        let of = |text: &str| interval(&Raw::Text(text.into()));
+        assert_eq!((of("30"), of("0"), of("0.5")), (Ok(Duration::from_secs(30)), Ok(Duration::ZERO), Ok(Duration::from_millis(500))));
+        for wrong in ["-1", "1e9", "NaN", "30s", ""] {
+            assert!(of(wrong).is_err_and(|words| words.contains("number of seconds")), "{wrong}");
         }
     }
 

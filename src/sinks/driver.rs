@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,9 @@ pub struct Report {
     pub undelivered: PerKind<u64>,
 }
 
+/// Ticks and kinds of records that a store refused, with all its writers.
+pub type Refused = Arc<Mutex<Vec<(Tick, Kind)>>>;
+
 /// What a driver needs.
 pub struct Driver {
     /// `postgres 0`, for thread names and messages.
@@ -92,6 +95,10 @@ pub struct Driver {
     pub wakers: Receiver<SyncActivator>,
     /// Bytes in flight.
     pub budget: Arc<Budget>,
+    /// Ids that were delivered before a run was taken up, of kinds that are being brought up.
+    pub delivered: PerKind<RoaringTreemap>,
+    /// Where records that the store refuses are noted.
+    pub refused: Refused,
     /// The run's stop signal.
     pub stop: Stop,
 }
@@ -107,7 +114,7 @@ impl Driver {
                 bytes: 0,
                 open: VecDeque::new(),
                 fields: Vec::new(),
-                delivered: PerKind::from_fn(|_| RoaringTreemap::new()),
+                delivered: self.delivered.clone(),
                 ends: PerKind::default(),
                 report: Report::default(),
                 driver: self,
@@ -285,18 +292,23 @@ impl Driving {
         }
     }
 
+    fn note_refused(&mut self, tick: Tick, kind: Kind) {
+        self.report.undelivered[kind] += 1;
+        self.driver.refused.lock().unwrap_or_else(PoisonError::into_inner).push((tick, kind));
+    }
+
     fn refused(&mut self, batch: Batch, error: &SinkError) -> Result<(), SinkError> {
-        for EdgeChange { edge, .. } in &batch.edges {
+        for EdgeChange { edge, tick, .. } in &batch.edges {
             tracing::error!("{} refuses the edge {edge}: {error}", self.driver.sink);
             for kind in edge.family().asserted_by() {
-                self.report.undelivered[*kind] += 1;
+                self.note_refused(*tick, *kind);
             }
         }
         let mut dead_letters = batch.dead_letters;
         for Change { key, document, tick, .. } in batch.changes {
             let fate = if document.is_some() { "becomes a dead letter" } else { "is left out" };
             tracing::error!("{} refuses {key}, which {fate}: {error}", self.driver.sink);
-            self.report.undelivered[key.kind()] += 1;
+            self.note_refused(tick, key.kind());
             dead_letters.push(DeadLetter {
                 kind: key.kind(),
                 id: Some(key.id()),

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::model::graph::{Edge, EdgeChange, Family, Properties};
 use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
+use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
 
@@ -54,6 +55,8 @@ pub struct Epoch {
 pub struct Standing {
     /// The state that it is bound to; `None`: to none, and it holds no data.
     pub state: Option<Uuid>,
+    /// Its own id, which it gets when it is bound; `None` also for one that keeps none.
+    pub store: Option<Uuid>,
     /// The epoch that was last applied whole, for each kind.
     pub kinds: PerKind<Option<Epoch>>,
     /// For each kind the epoch that was begun in it and not completed: it may hold some of that.
@@ -81,6 +84,8 @@ pub struct Run {
     pub month: String,
     /// The kinds that are read, and what the sink needs of each; `None`: the kind is not read.
     pub kinds: PerKind<Option<KindRun>>,
+    /// Where an unfinished run of the epoch is taken up within it: what lies below this tick was committed.
+    pub from: Option<Tick>,
     /// Number of timely workers in the whole cluster: the most writers that can be used.
     pub workers: usize,
     /// Whether [`Written::fields`] is asked for (a feed is among the sinks).

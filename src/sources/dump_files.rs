@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::bufread::MultiGzDecoder;
 
 use super::reading::{Interrupted, Position, Work};
-use super::{DumpFile, Place, SnapshotError};
+use super::{DumpFile, Place, SnapshotError, SourcePosition};
 use crate::xml::{Ending, Record, Splitter};
 
 /// Bytes of XML that travel together from the decompressor. Records within one are not copied; with much smaller pieces many would
@@ -162,17 +162,31 @@ impl Cutter {
     }
 }
 
-/// Starts to inflate a file; what is given cuts it into blocks.
-pub(super) fn work(file: DumpFile, position: Arc<Position>) -> io::Result<Work> {
+/// Starts to inflate a file; what is given cuts it into blocks, from `from` on. What lies before that is inflated and cut all the same: it
+/// is the comparing and writing that takes time.
+pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourcePosition>) -> io::Result<Work> {
     let mut cutter = Cutter::open(&file, Arc::clone(&position))?;
     Ok(Box::new(move |blocks| {
+        let from = from.unwrap_or_default();
+        let mut at = SourcePosition::default();
         let mut records = Vec::new();
         let mut take = |records: &mut Vec<Record>| {
             position.records.fetch_add(records.len() as u64, Ordering::Relaxed);
             for record in records.drain(..) {
+                (at.records, at.last) = (at.records + 1, record.position);
+                if at.records <= from.records {
+                    if at.records == from.records && at.last != from.last {
+                        return Err(Interrupted::Failed(anyhow::anyhow!(
+                            "{}: its records are cut otherwise than by the run that is taken up. Take away the file `checkpoint` in the state's \
+                             folder, and the month is begun anew",
+                            file.name
+                        )));
+                    }
+                    continue;
+                }
                 blocks.push(record);
                 if blocks.is_full() {
-                    blocks.send(None)?;
+                    blocks.send(None, Some(at.clone()))?;
                 }
             }
             Ok::<(), Interrupted>(())
@@ -182,7 +196,7 @@ pub(super) fn work(file: DumpFile, position: Arc<Position>) -> io::Result<Work> 
         }
         let ending = cutter.finish(&mut records);
         take(&mut records)?;
-        blocks.send(Some(ending))?;
+        blocks.send(Some(ending), Some(at))?;
         position.done.store(true, Ordering::Relaxed);
         Ok(())
     }))

@@ -6,6 +6,7 @@ pub mod kafka;
 mod reading;
 mod snapshot;
 mod stop;
+mod trail;
 
 use crossbeam_channel::{Receiver, Sender};
 use timely::scheduling::SyncActivator;
@@ -17,6 +18,7 @@ pub use budget::Budget;
 pub use reading::{BlockSize, Position, Reading, read};
 pub use snapshot::{DumpFile, Place, Snapshot, SnapshotError};
 pub use stop::{Stop, StoppedOnRequest};
+pub use trail::{Lane, Mark, SourcePosition, Trail};
 
 /// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.
 pub type Tick = u64;
@@ -34,6 +36,11 @@ pub const fn first_delete_tick(epoch: u64, kind: Kind) -> Tick {
 /// The first tick after all kinds, of edges that records of several kinds may assert.
 pub const fn first_epilogue_tick(epoch: u64) -> Tick {
     first_delete_tick(epoch, Kind::Release) | (1 << 26)
+}
+
+/// The kind whose ticks this is one of.
+pub fn kind_of(tick: Tick) -> Kind {
+    Kind::ALL[(tick >> 28) as usize & 3]
 }
 
 /// One worker's part of a block.

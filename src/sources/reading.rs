@@ -6,14 +6,16 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
-use super::{Block, Budget, DumpFile, Inlet, Place, Tick, dump_files, first_tick, kafka};
+use super::{Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Tick, Trail, dump_files, first_tick, kafka, kind_of};
 use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
 /// Where blocks are cut: by position alone, so that ticks are the same whatever the number of workers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BlockSize {
     /// Most records of a block. Larger blocks cost less per record and more latency: some 10 ms at 16,384 with 34 M keys held.
     pub records: usize,
@@ -58,8 +60,16 @@ impl Reading {
 /// Reads one kind into blocks, from first to last.
 pub(super) type Work = Box<dyn FnOnce(&mut Blocks<'_>) -> Result<(), Interrupted> + Send>;
 
-/// Starts to read `files`, in the order of kinds, for `workers` workers. Returns at once, with an inlet for each worker.
-pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, budget: Arc<Budget>) -> Result<(Reading, Vec<Inlet>)> {
+/// Starts to read `files`, in the order of kinds, for `workers` workers: the first from `mark` on, where there is one. Returns at once,
+/// with an inlet for each worker.
+pub fn read(
+    files: Vec<DumpFile>,
+    mark: Option<Mark>,
+    size: BlockSize,
+    workers: usize,
+    budget: Arc<Budget>,
+    trail: Arc<Trail>,
+) -> Result<(Reading, Vec<Inlet>)> {
     let mut outlets = Vec::with_capacity(workers);
     let mut inlets = Vec::with_capacity(workers);
     for _ in 0..workers {
@@ -75,21 +85,24 @@ pub fn read(files: Vec<DumpFile>, epoch: u64, size: BlockSize, workers: usize, b
         let position = Arc::new(Position { total: file.bytes, ..Position::default() });
         positions.push((file.kind, Arc::clone(&position)));
         let kind = file.kind;
+        let from = mark.as_ref().filter(|mark| mark.kind() == kind);
+        let tick = from.map_or_else(|| first_tick(trail.epoch(), kind), |mark| mark.tick);
+        let from = from.and_then(|mark| mark.position.clone());
         let work: Work = match &file.place {
-            Place::File(_) => dump_files::work(file, position).context("cannot start the reader")?,
-            Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position),
+            Place::File(_) => dump_files::work(file, position, from).context("cannot start the reader")?,
+            Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position, from),
             Place::Unmarked(span) => kafka::unmarked_work(Arc::clone(span), position),
         };
-        works.push((kind, work));
+        works.push((tick, work));
     }
-    let reader = move || read_all(works, epoch, size, outlets, &budget);
+    let reader = move || read_all(works, size, outlets, &budget, &trail);
     let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
     Ok((Reading { thread, positions }, inlets))
 }
 
 /// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
-fn read_all(works: Vec<(Kind, Work)>, epoch: u64, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget) -> Result<()> {
-    let result = works.into_iter().try_for_each(|(kind, work)| work(&mut Blocks::new(kind, epoch, size, &mut outlets, budget)));
+fn read_all(works: Vec<(Tick, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget, trail: &Trail) -> Result<()> {
+    let result = works.into_iter().try_for_each(|(tick, work)| work(&mut Blocks::new(tick, size, &mut outlets, budget, trail)));
     for Outlet { sender, wakers, waker } in outlets {
         drop(sender);
         // A worker that has not built its graph yet leaves its waker first; one that is gone never will.
@@ -141,19 +154,19 @@ impl Outlet {
 /// The block of one kind that is being filled, and the workers that it goes to.
 pub(super) struct Blocks<'a> {
     size: BlockSize,
-    kind: Kind,
     tick: Tick,
     parts: Vec<Vec<Record>>,
     records: usize,
     bytes: usize,
     outlets: &'a mut [Outlet],
     budget: &'a Budget,
+    trail: &'a Trail,
 }
 
 impl<'a> Blocks<'a> {
-    fn new(kind: Kind, epoch: u64, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget) -> Blocks<'a> {
+    fn new(tick: Tick, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget, trail: &'a Trail) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
-        Blocks { size, kind, tick: first_tick(epoch, kind), parts, records: 0, bytes: 0, outlets, budget }
+        Blocks { size, tick, parts, records: 0, bytes: 0, outlets, budget, trail }
     }
 
     /// Where blocks are to be cut.
@@ -180,14 +193,19 @@ impl<'a> Blocks<'a> {
         self.records >= self.size.records || self.bytes >= self.size.bytes
     }
 
-    /// Waits for room, sends every worker its part, and begins the next block; the kind's last one says how it ended.
-    pub(super) fn send(&mut self, ending: Option<Ending>) -> Result<(), Interrupted> {
+    /// Waits for room, sends every worker its part, and begins the next block; the kind's last one says how it ended. `position`: where
+    /// the next one begins, if it is known how to go on from there.
+    pub(super) fn send(&mut self, ending: Option<Ending>, position: Option<SourcePosition>) -> Result<(), Interrupted> {
         if !self.budget.acquire(self.bytes) {
             return Err(Interrupted::Stopped);
         }
+        if let Some(position) = position {
+            self.trail.note(self.tick, position, ending.is_some());
+        }
+        let kind = kind_of(self.tick);
         for (part, outlet) in self.parts.iter_mut().zip(self.outlets.iter_mut()) {
             let records = std::mem::take(part);
-            if !outlet.send(Block { tick: self.tick, kind: self.kind, records, ending: ending.clone() }) {
+            if !outlet.send(Block { tick: self.tick, kind, records, ending: ending.clone() }) {
                 return Err(Interrupted::Stopped);
             }
         }

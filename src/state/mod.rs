@@ -5,13 +5,16 @@
 //!   DIR/g7-0.fingerprints  generation 7, one file for each worker that wrote it: rows sorted by key, in checksummed blocks
 //!   DIR/g7-0.links         likewise, once a graph is kept: what each record asserts; g7-0.edges: by how many an edge is asserted
 //!   DIR/g7.dictionary      the names and properties in them
+//!   DIR/checkpoint         up to where an epoch that is not complete is done, and DIR/e8-0.journal: what happened in it so far
 //!   DIR/lock               held while a program works on the state
 //! ```
 //!
 //! A generation is valid once its manifest is in place; the files of the one before are removed only then. Any number of workers can
 //! take a generation up: each reads the rows whose shard is its own.
 
+mod checkpoint;
 mod error;
+mod journal;
 mod manifest;
 mod parts;
 mod texts;
@@ -22,7 +25,9 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+pub use checkpoint::{Checkpoint, Participant};
 pub use error::StateError;
+pub use journal::{JournalWriter, Segment, replay};
 pub use manifest::{Applied, Begun, Deletes, Dictionary as DictionaryFile, Links, Manifest, Part};
 pub use parts::{PartWriter, Row, Rows, check};
 pub use texts::{load_dictionary, save_dictionary};
@@ -76,8 +81,13 @@ impl State {
 
     /// Puts another manifest in place: from then on its generation is the valid one, and files of no use to it are removed.
     pub fn replace(&mut self, manifest: Manifest) -> Result<(), StateError> {
-        self.write_manifest(&manifest)?;
+        write_durably(&self.folder, MANIFEST, manifest.to_text().as_bytes())?;
+        let epoch = |manifest: &Manifest| manifest.begun.as_ref().map(|begun| begun.epoch);
+        let goes_on = epoch(&manifest).is_some() && epoch(&manifest) == epoch(&self.manifest);
         self.manifest = manifest;
+        if !goes_on {
+            self.forget_checkpoint()?;
+        }
         for entry in fs::read_dir(&self.folder).map_err(|source| StateError::io("list", &self.folder, source))? {
             let entry = entry.map_err(|source| StateError::io("list", &self.folder, source))?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -89,17 +99,37 @@ impl State {
         Ok(())
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StateError> {
-        let path = self.folder.join(MANIFEST);
-        let temporary = self.folder.join("manifest.json.new");
-        let io = |source| StateError::io("write", &path, source);
-        let mut file = File::create(&temporary).map_err(io)?;
-        file.write_all(manifest.to_text().as_bytes()).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        fail::fail_point!("state-before-rename");
-        fs::rename(&temporary, &path).map_err(io)?;
-        sync_folder(&self.folder).map_err(io)
+    /// Takes the checkpoint away, durably, and the journals.
+    pub fn forget_checkpoint(&self) -> Result<(), StateError> {
+        let path = self.folder.join(checkpoint::CHECKPOINT);
+        match fs::remove_file(&path) {
+            Ok(()) => sync_folder(&self.folder).map_err(|source| StateError::io("remove", &path, source))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(StateError::io("remove", &path, source)),
+        }
+        for entry in fs::read_dir(&self.folder).map_err(|source| StateError::io("list", &self.folder, source))?.flatten() {
+            if journal::is_journal(&entry.file_name().to_string_lossy())
+                && let Err(error) = fs::remove_file(entry.path())
+            {
+                tracing::warn!("cannot remove {}, which is of no use any more: {error}", entry.path().display());
+            }
+        }
+        Ok(())
     }
+}
+
+/// Puts a file in place whole or not at all.
+fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
+    let io = |source| StateError::io("write", &path, source);
+    let mut file = File::create(&temporary).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    if name == MANIFEST {
+        fail::fail_point!("state-before-rename");
+    }
+    fs::rename(&temporary, &path).map_err(io)?;
+    sync_folder(folder).map_err(io)
 }
 
 /// Makes names in the folder durable.

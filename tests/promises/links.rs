@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use discodiff::model::graph::{Edge, Family, Node, Relation};
 use discodiff::model::{Key, Kind, PerKind, Verdict};
@@ -15,7 +17,9 @@ use discodiff::sinks::{
 use discodiff::sources::BlockSize;
 use discodiff::telemetry::{Progress, Style};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use roaring::RoaringTreemap;
+use uuid::Uuid;
 
 /// A record: what its node says and what it asserts, in the plainest form.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +139,10 @@ impl Record {
 /// What a graph has been told, and takes nothing that it was told before.
 #[derive(Debug, Default)]
 struct Told {
+    /// After so many batches the run fails.
+    fails_after: Option<usize>,
+    /// A run of the epoch has failed: what that wrote may come again.
+    again: bool,
     standing: Option<Standing>,
     nodes: BTreeMap<Key, Option<Box<str>>>,
     edges: BTreeSet<Edge>,
@@ -161,19 +169,25 @@ fn must(holds: bool, words: impl FnOnce() -> String) -> Result<(), SinkError> {
 impl Writer for Telling {
     fn write(&mut self, batch: &Batch, _attempt: u32) -> Result<Written, SinkError> {
         let mut told = self.0.told();
+        if let Some(left) = told.fails_after {
+            // Time for checkpoints.
+            std::thread::sleep(Duration::from_millis(5));
+            told.fails_after = Some(left.checked_sub(1).ok_or_else(|| SinkError::stop("as it should"))?);
+        }
+        let again = told.again;
         let mut tally = Tally::default();
         for change in &batch.changes {
             let changes_only = self.1.kinds[change.key.kind()].as_ref().is_some_and(|kind| kind.need == Need::Changes);
             if change.verdict == Verdict::Delete {
                 let there = told.nodes.remove(&change.key).is_some();
-                must(!changes_only || there, || format!("{} is deleted and was not there", change.key))?;
+                must(again || !changes_only || there, || format!("{} is deleted and was not there", change.key))?;
                 tally.deleted += 1;
                 continue;
             }
             let Some((_, projection)) = &change.graph else { return Err(SinkError::stop(format!("{} without a projection", change.key))) };
             let known = told.nodes.insert(change.key, projection.properties.title.clone());
             let told_so = known.is_some() == (change.verdict == Verdict::Update);
-            must(!changes_only || told_so, || format!("{} {:?}", change.key, change.verdict))?;
+            must(again || !changes_only || told_so, || format!("{} {:?}", change.key, change.verdict))?;
             told.written += 1;
         }
         for change in &batch.edges {
@@ -181,7 +195,7 @@ impl Writer for Telling {
                 true => told.edges.insert(change.edge.clone()),
                 false => told.edges.remove(&change.edge),
             };
-            must(new, || format!("{} {} is no difference", change.edge, if change.added { "added" } else { "removed" }))?;
+            must(again || new, || format!("{} {} is no difference", change.edge, if change.added { "added" } else { "removed" }))?;
             told.written += 1;
         }
         Ok(Written { tally, fields: Vec::new() })
@@ -206,7 +220,7 @@ impl Sink for Recorder {
     }
 
     fn standing(&mut self) -> Result<Standing, SinkError> {
-        let nowhere = Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() };
+        let nowhere = Standing { state: None, store: Some(Uuid::from_u128(7)), kinds: PerKind::default(), begun: PerKind::default() };
         Ok(self.told().standing.clone().unwrap_or(nowhere))
     }
 
@@ -224,6 +238,7 @@ impl Sink for Recorder {
     }
 
     fn complete(&mut self, _run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
+        must(self.told().fails_after.is_none(), || "as it should".to_owned())?;
         let mut standing = self.standing()?;
         for kind in Kind::ALL {
             if let Some(KindEnd { epoch, current: true, .. }) = ends[kind] {
@@ -309,6 +324,8 @@ struct Month {
     graph: bool,
     workers: usize,
     block: usize,
+    /// Runs that fail: after how many batches, and with how many workers.
+    failures: Vec<(usize, usize)>,
 }
 
 fn write(folder: &Path, month: &Month) {
@@ -325,7 +342,8 @@ fn write(folder: &Path, month: &Month) {
     }
 }
 
-fn check(months: &[Month]) {
+fn check(months: &[Month]) -> usize {
+    let mut resumed = 0;
     let folder = tempfile::tempdir().expect("temporary folder");
     let (dumps, state) = (folder.path().join("dumps"), folder.path().join("state"));
     std::fs::create_dir(&dumps).expect("created");
@@ -347,12 +365,22 @@ fn check(months: &[Month]) {
             memory: 64 << 20,
             delete_limit_percent: 1.0,
             allowed: Allowed::default(),
+            checkpoint_interval: Duration::ZERO,
             stop: Arc::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
         };
         let was_current = graph.told().standing.is_some();
         let sinks = || Ok(if month.graph { vec![Box::new(graph.clone()) as Box<dyn Sink>] } else { Vec::new() });
+        for (after, workers) in month.failures.iter().filter(|_| month.graph) {
+            graph.told().fails_after = Some(*after);
+            let failed = refresh(&Request { workers: *workers, ..request.clone() }, &dumps, sinks);
+            assert!(failed.is_err() || failed.is_ok_and(|refreshed| refreshed.report.kinds.is_empty()));
+            graph.told().again = true;
+        }
+        graph.told().fails_after = None;
         let refreshed = refresh(&request, &dumps, sinks).expect("refreshed");
+        resumed += usize::from(refreshed.report.resumed_from.is_some());
+        graph.told().again = false;
         let told = graph.told();
         if !month.graph || !refreshed.notes.behind.is_empty() {
             continue;
@@ -371,6 +399,7 @@ fn check(months: &[Month]) {
             assert_eq!(told.written, 0, "nothing that a graph holds has changed");
         }
     }
+    resumed
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -397,20 +426,21 @@ fn kinds(each: f64) -> impl Strategy<Value = Vec<Kind>> {
 }
 
 /// What a month does to the month before: most records stay, as they mostly do.
-fn months() -> impl Strategy<Value = Vec<Month>> {
+fn months(failures: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Month>> {
     let kind = prop::sample::select(&Kind::ALL[..]);
     let edits = prop::collection::vec(((kind, 1..9u64), prop::option::weighted(0.8, record())), 0..16);
-    let month = (edits, kinds(0.06), kinds(0.04), prop::bool::weighted(0.85), 1..=4usize, 1..8usize);
+    let failures = prop::collection::vec((0..12usize, 1..=4usize), failures);
+    let month = (edits, kinds(0.06), kinds(0.04), prop::bool::weighted(0.85), 1..=4usize, 1..8usize, failures);
     prop::collection::vec(month, 1..6).prop_map(|months| {
         let mut records = Held::new();
-        let each = months.into_iter().map(|(edits, absent, cut, graph, workers, block)| {
+        let each = months.into_iter().map(|(edits, absent, cut, graph, workers, block, failures)| {
             for (key, record) in edits {
                 match record {
                     Some(record) => drop(records.insert(key, record)),
                     None => drop(records.remove(&key)),
                 }
             }
-            Month { records: records.clone(), absent, cut, graph, workers, block }
+            Month { records: records.clone(), absent, cut, graph, workers, block, failures }
         });
         each.collect()
     })
@@ -422,9 +452,23 @@ proptest! {
     /// For random months of all kinds, absent and cut dumps among them, a graph that is named from the start, later, or not each month,
     /// and one to four workers that change from month to month.
     #[test]
-    fn edges_told_as_differences_are_those_of_all_records_computed_anew(months in months()) {
+    fn edges_told_as_differences_are_those_of_all_records_computed_anew(months in months(0..1)) {
         check(&months);
     }
+}
+
+/// The same where runs fail at any batch and are taken up with another number of workers.
+#[test]
+fn edges_of_runs_that_fail_anywhere_and_are_taken_up_are_the_same() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() });
+    let resumed = AtomicUsize::new(0);
+    let checked = runner.run(&months(0..4), |months| {
+        resumed.fetch_add(check(&months), Ordering::Relaxed);
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+    println!("{resumed:?} runs went on where another had come to");
+    assert!(resumed.into_inner() >= 20, "they are taken up, and do not only begin anew");
 }
 
 /// Releases that are all credited to one person each, whose name is as long as this.
@@ -453,6 +497,7 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
         memory,
         delete_limit_percent: 1.0,
         allowed: Allowed { deletes: true, older: false },
+        checkpoint_interval: Duration::from_secs(30),
         stop: Arc::clone(&stop),
         progress: Arc::new(Progress::new(Style::Quiet)),
     };

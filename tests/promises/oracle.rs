@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use discodiff::model::{Fingerprint, Kind};
+use discodiff::model::{Fingerprint, Kind, PerKind};
 use discodiff::refresh::{Allowed, Request, refresh};
-use discodiff::sinks::Sink;
 use discodiff::sinks::feed::Feed;
+use discodiff::sinks::{Batch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Written};
 use discodiff::sources::BlockSize;
 use discodiff::state::{Rows, State};
 use discodiff::telemetry::{Progress, Style};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use roaring::RoaringTreemap;
 use serde_json::Value;
 
 /// One record of a dump.
@@ -122,13 +126,75 @@ fn read_feed(path: &Path, from: usize) -> (Vec<Value>, usize) {
     (lines, text.len())
 }
 
-fn check(months: &[(Month, usize, usize)]) {
+/// A feed whose writer fails after so many batches, and leaves time for checkpoints before each.
+struct Failing {
+    feed: Feed,
+    after: Option<usize>,
+}
+
+struct FailingWriter {
+    writer: Box<dyn Writer>,
+    left: Option<usize>,
+}
+
+impl Sink for Failing {
+    fn name(&self) -> &'static str {
+        self.feed.name()
+    }
+
+    fn standing(&mut self) -> Result<Standing, SinkError> {
+        self.feed.standing()
+    }
+
+    fn holds(&self) -> Holds {
+        self.feed.holds()
+    }
+
+    fn one_writer(&self) -> bool {
+        self.feed.one_writer()
+    }
+
+    fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let left = self.after;
+        let failing = |writer| Box::new(FailingWriter { writer, left }) as Box<dyn Writer>;
+        Ok(self.feed.begin(run)?.into_iter().map(failing).collect())
+    }
+
+    fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
+        if self.after.is_some() {
+            return Err(SinkError::stop("as it should"));
+        }
+        self.feed.complete(run, ends)
+    }
+}
+
+impl Writer for FailingWriter {
+    fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError> {
+        if let Some(left) = &mut self.left {
+            std::thread::sleep(Duration::from_millis(5));
+            *left = left.checked_sub(1).ok_or_else(|| SinkError::stop("as it should"))?;
+        }
+        self.writer.write(batch, attempt)
+    }
+
+    fn stored_ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError> {
+        self.writer.stored_ids(kind)
+    }
+}
+
+/// What a month is applied with: workers, records of a block, and for each run that fails on the way after how many batches it does, and
+/// its workers.
+type Runs = (usize, usize, Vec<(usize, usize)>);
+
+/// Gives how many runs went on where another had come to.
+fn check(months: &[(Month, Runs)]) -> usize {
+    let mut resumed = 0;
     let folder = tempfile::tempdir().expect("temporary folder");
     let (dumps, state, feed) = (folder.path().join("dumps"), folder.path().join("state"), folder.path().join("feed.jsonl"));
     std::fs::create_dir(&dumps).expect("created");
     let mut held = BTreeMap::new();
     let mut at = 0;
-    for (month, workers, block) in months {
+    for (month, (workers, block, failures)) in months {
         write(&dumps, month);
         let expected = diff(&mut held, month);
         let request = Request {
@@ -138,11 +204,19 @@ fn check(months: &[(Month, usize, usize)]) {
             memory: 64 << 20,
             delete_limit_percent: 1.0,
             allowed: Allowed::default(),
+            checkpoint_interval: Duration::ZERO,
             stop: Arc::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
         };
-        let open = || Ok(vec![Box::new(Feed::open(&feed)?) as Box<dyn Sink>]);
-        let refreshed = refresh(&request, &dumps, open).expect("refreshed");
+        let open = |after| Ok(vec![Box::new(Failing { feed: Feed::open(&feed)?, after }) as Box<dyn Sink>]);
+        for (after, workers) in failures {
+            let request = Request { workers: *workers, ..request.clone() };
+            let failed = refresh(&request, &dumps, || open(Some(*after)));
+            // Where nothing is to be done, nothing fails.
+            assert!(failed.is_err() || failed.is_ok_and(|refreshed| refreshed.report.kinds.is_empty()));
+        }
+        let refreshed = refresh(&request, &dumps, || open(None)).expect("refreshed");
+        resumed += usize::from(refreshed.report.resumed_from.is_some());
         if let Some(counts) = refreshed.report.kinds.get(&Kind::Master) {
             let (lines, end) = read_feed(&feed, at);
             at = end;
@@ -183,7 +257,10 @@ fn check(months: &[(Month, usize, usize)]) {
         }
         assert_eq!(ids, held.keys().copied().collect::<Vec<_>>(), "what the state holds");
         assert_eq!(kept.manifest().records()[Kind::Master], held.len() as u64);
+        let rest = std::fs::read_dir(&state).expect("listed").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        assert!(rest.into_iter().all(|name| name != "checkpoint" && !name.ends_with(".journal")), "nothing of it is left");
     }
+    resumed
 }
 
 fn items() -> impl Strategy<Value = Vec<Item>> {
@@ -219,6 +296,32 @@ proptest! {
     /// For random months, cut into blocks of any size, on one to four workers that change from month to month.
     #[test]
     fn the_graph_finds_what_two_maps_diffed_naively_find(months in prop::collection::vec((month(), 1..=4usize, 1..20usize), 1..5)) {
+        let months: Vec<_> = months.into_iter().map(|(month, workers, block)| (month, (workers, block, Vec::new()))).collect();
         check(&months);
     }
+}
+
+/// The same where runs fail at any batch, some of them several times, and are taken up with another number of workers: every count,
+/// every change and the order of changes are those of an undisturbed run.
+#[test]
+fn runs_that_fail_anywhere_and_are_taken_up_find_the_same() {
+    let failures = prop::collection::vec((0..8usize, 1..=4usize), 0..4);
+    let months = prop::collection::vec((month(), (1..=4usize, 1..12usize, failures)), 1..4);
+    let mut runner = TestRunner::new(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() });
+    let resumed = AtomicUsize::new(0);
+    let checked = runner.run(&months, |months| {
+        resumed.fetch_add(check(&months), Ordering::Relaxed);
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+    println!("{resumed:?} runs went on where another had come to");
+    assert!(resumed.into_inner() >= 20, "they are taken up, and do not only begin anew");
+}
+
+#[test]
+fn a_run_that_failed_goes_on_where_it_was() {
+    let whole =
+        |ids: std::ops::Range<u64>, version| Month { items: ids.map(|id| Item::Whole { id, version, spelling: 0 }).collect(), whole: true };
+    let months = [(whole(1..300, 0), (2, 10, vec![(5, 1), (5, 3), (4, 2)])), (whole(20..310, 1), (1, 10, vec![(9, 2)]))];
+    assert_eq!(check(&months), 2, "both months were taken up");
 }

@@ -2,7 +2,7 @@
 
 use timely::dataflow::operators::Capability;
 
-use super::{Change, Diff, Event, Events, Found, Verdict};
+use super::{Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
 use crate::model::{Key, Kind};
 use crate::sources::{Tick, first_delete_tick};
 
@@ -26,8 +26,15 @@ impl Diff {
         // Who wants everything is told of the keys that it will not get.
         let needed = (delete && verdict.missing > 0) || self.options.everything[kind];
         let tick = first_delete_tick(self.options.epoch, kind);
-        self.findings.borrow_mut().verdicts[kind] = Some(verdict);
+        let mut findings = Findings::default();
+        findings.verdicts[kind] = Some(verdict);
+        self.found(tick, Vec::new(), findings);
         Sweep { kind, delete, from: Key::floor(kind), tick, ended: !needed }
+    }
+
+    fn found(&mut self, tick: Tick, deleted: Vec<Key>, findings: Findings) {
+        self.findings.borrow_mut().merge(findings.clone());
+        self.journal.note(tick, || Entry::Swept(deleted, Box::new(findings)));
     }
 
     /// Gives a slice of the kind's missing keys; true when it has given them all, and the kind's end.
@@ -38,7 +45,7 @@ impl Diff {
         capability.downgrade(&sweep.tick);
         let mut session = output.session(&*capability);
         let mut given = 0;
-        let mut updates = Vec::new();
+        let (mut updates, mut deleted) = (Vec::new(), Vec::new());
         let mut cursor = self.trace.borrow_mut().cursor();
         cursor.skip_to(sweep.from);
         while !sweep.ended && given < SLICE {
@@ -48,9 +55,8 @@ impl Diff {
                 Some((key, old)) => {
                     given += 1;
                     sweep.from = key;
-                    let counts = &mut self.findings.borrow_mut().counts[sweep.kind];
                     if sweep.delete && !self.rejected.contains(key.id()) {
-                        counts.deleted += 1;
+                        deleted.push(key);
                         session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None, graph: None }));
                         self.trace.borrow_mut().replace(&mut updates, key, Some(old), None, sweep.tick);
                     } else {
@@ -61,6 +67,11 @@ impl Diff {
         }
         drop(cursor);
         self.trace.borrow_mut().commit(updates, sweep.tick);
+        if !deleted.is_empty() {
+            let mut findings = Findings::default();
+            findings.counts[sweep.kind].deleted = deleted.len() as u64;
+            self.found(sweep.tick, deleted, findings);
+        }
         if !sweep.ended {
             sweep.from = sweep.from.next();
             sweep.tick += 1;
@@ -70,7 +81,6 @@ impl Diff {
         drop(session);
         self.seen.clear();
         self.rejected.clear();
-        self.known = 0;
         self.anonymous = 0;
         self.stretches.clear();
         true

@@ -59,6 +59,18 @@ impl Fingerprints {
         self.trace.commit(updates, tick);
     }
 
+    /// Takes up what another run noted: fingerprints of this worker's keys, sorted, and none for those that went. Ticks must rise.
+    pub fn resume(&mut self, changes: impl Iterator<Item = (Key, Option<Fingerprint>)>, tick: Tick) {
+        let mut cursor = self.cursor();
+        let mut updates = Vec::new();
+        for (key, new) in changes {
+            let old = cursor.seek(key);
+            self.replace(&mut updates, key, old, new, tick);
+        }
+        drop(cursor);
+        self.commit(updates, tick);
+    }
+
     /// Writes all rows as this worker's part of the next generation.
     pub fn save(&mut self, folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Part, StateError> {
         let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;

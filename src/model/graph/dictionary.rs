@@ -31,6 +31,8 @@ struct Part {
     texts: Vec<u8>,
     /// Indices that stand for nothing.
     free: Vec<u32>,
+    /// Indices that were given out since this was last asked for.
+    fresh: Vec<u32>,
 }
 
 impl Part {
@@ -92,6 +94,7 @@ impl Dictionary {
         let index = held.find(hash, text).unwrap_or_else(|| {
             let index = held.free.pop().unwrap_or(held.starts.len() as u32);
             held.put(hash, index, text);
+            held.fresh.push(index);
             index
         });
         index * PARTS as u32 + part as u32 + 1
@@ -117,6 +120,35 @@ impl Dictionary {
             held.put(hash, index, text);
         }
         fresh
+    }
+
+    /// Puts a text under the code that a run gave it which is taken up; false where that cannot be its code.
+    pub fn adopt(&self, code: Code, text: &str) -> bool {
+        let hash = hash_of(text.as_bytes());
+        let part = part_of(hash);
+        let Some(number) = code.checked_sub(1).filter(|number| *number as usize % PARTS == part) else { return false };
+        let mut held = self.lock(part);
+        let index = number / PARTS as u32;
+        if let Some(found) = held.find(hash, text) {
+            return found == index;
+        }
+        if (index as usize) < held.starts.len() {
+            let Some(at) = held.free.iter().position(|free| *free == index) else { return false };
+            held.free.swap_remove(at);
+        }
+        held.put(hash, index, text);
+        !text.is_empty()
+    }
+
+    /// Codes that were given out since this was last asked for, and their texts.
+    pub fn take_fresh(&self) -> Vec<(Code, Arc<str>)> {
+        let mut all = Vec::new();
+        for part in 0..PARTS {
+            let mut held = self.lock(part);
+            let fresh = std::mem::take(&mut held.fresh);
+            all.extend(fresh.into_iter().map(|index| (index * PARTS as u32 + part as u32 + 1, Arc::from(held.text(index)))));
+        }
+        all
     }
 
     /// The text of a code; `None` for [`NONE`] and for codes that stand for nothing.
@@ -182,6 +214,32 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), number);
         assert!(all.iter().any(|code| codes.iter().step_by(2).any(|dropped| dropped == code)));
+    }
+
+    #[test]
+    fn what_a_run_gave_out_is_taken_up_under_the_same_codes_in_any_order_and_nothing_else_is() {
+        let before = Dictionary::default();
+        (0..500).for_each(|i| drop(before.code(&format!("old {i}"))));
+        before.take_fresh();
+        let codes: Vec<Code> = (0..500).map(|i| before.code(&format!("new {i}"))).collect();
+        let mut fresh = before.take_fresh();
+        assert_eq!(fresh.len(), 500);
+        assert!(before.take_fresh().is_empty());
+        fresh.reverse();
+        // Of the old ones every second is still there.
+        let after = Dictionary::default();
+        for i in (0..500).step_by(2) {
+            let text = format!("old {i}");
+            assert!(before.find(&text).is_some_and(|code| after.restore(code, &text)));
+        }
+        assert!(fresh.iter().all(|(code, text)| after.adopt(*code, text) && after.adopt(*code, text)));
+        assert!((0..500).all(|i| after.find(&format!("new {i}")) == Some(codes[i])));
+        assert!(!after.adopt(codes[0], "another"), "taken, or another part's");
+        let mut all: Vec<Code> = (0..3000).map(|i| after.code(&format!("more {i}"))).chain(codes).collect();
+        let number = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), number, "no code twice");
     }
 
     #[test]

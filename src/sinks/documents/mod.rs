@@ -94,12 +94,13 @@ impl Sink for DocumentTopics {
         let (progress, partitions) = self.look()?;
         let Some(Progress { state, of: held, .. }) = progress else {
             self.refuse_foreign(&partitions)?;
-            return Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
         // Of a topic that is gone, what is noted of it says nothing.
         let there = |kind: Kind| Some(held[kind]).filter(|_| partitions[kind] > 0).unwrap_or_default();
         Ok(Standing {
             state: Some(state),
+            store: None,
             kinds: PerKind::from_fn(|kind| there(kind).applied),
             begun: PerKind::from_fn(|kind| there(kind).begun),
         })

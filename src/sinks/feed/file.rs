@@ -4,7 +4,7 @@
 //! of an epoch that did not complete are cut off when the next run begins.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::error::classed;
 use super::{gap, writer};
 use crate::model::PerKind;
 use crate::sinks::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::sources::Tick;
 
 /// How long the feed was when an epoch had been completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,26 @@ impl Feed {
     }
 }
 
+/// Bytes of lines from an offset on that are of ticks below this one, or of none.
+fn kept(path: &Path, from: u64, tick: Tick) -> io::Result<u64> {
+    #[derive(Deserialize)]
+    struct Line {
+        tick: Option<Tick>,
+    }
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+    file.seek(SeekFrom::Start(from))?;
+    let (mut kept, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        let length = file.read_until(b'\n', &mut line)?;
+        let whole = line.ends_with(b"\n") && serde_json::from_slice::<Line>(&line).is_ok_and(|line| line.tick.is_none_or(|of| of < tick));
+        if !whole {
+            return Ok(kept);
+        }
+        kept += length as u64;
+    }
+}
+
 impl Sink for Feed {
     fn name(&self) -> &'static str {
         "feed"
@@ -102,7 +123,7 @@ impl Sink for Feed {
                     self.binding_path().display()
                 )));
             }
-            return Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
         let last = binding.last.map(|mark| mark.epoch);
         if let Some(Mark { length: expected, .. }) = binding.last.filter(|mark| mark.length > length) {
@@ -111,7 +132,12 @@ impl Sink for Feed {
                 self.path.display()
             )));
         }
-        Ok(Standing { state: Some(binding.state), kinds: PerKind::from_fn(|_| last), begun: PerKind::from_fn(|_| binding.begun) })
+        Ok(Standing {
+            state: Some(binding.state),
+            store: Some(binding.feed),
+            kinds: PerKind::from_fn(|_| last),
+            begun: PerKind::from_fn(|_| binding.begun),
+        })
     }
 
     fn holds(&self) -> Holds {
@@ -133,6 +159,8 @@ impl Sink for Feed {
             binding.last = binding.before.take();
         }
         let length = binding.last.map_or(0, |mark| mark.length);
+        let kept = run.from.map_or(Ok(0), |tick| kept(&self.path, length, tick));
+        let length = length + kept.map_err(|error| classed("read", &self.path, error))?;
         let open = || {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
             file.set_len(length)?;
@@ -144,7 +172,8 @@ impl Sink for Feed {
         let last = binding.last.map(|mark| mark.epoch);
         self.bind(binding)?;
         let mut written = length;
-        if let Some(missed) = gap(last, run) {
+        // A run that is taken up has said so.
+        if let Some(missed) = gap(last, run).filter(|_| run.from.is_none()) {
             let line = format!("{}\n", serde_json::json!({ "gap": missed }));
             file.write_all(line.as_bytes()).map_err(|error| classed("write", &self.path, error))?;
             written += line.len() as u64;

@@ -17,18 +17,19 @@ fn id(place: &str, text: &str) -> Result<Uuid, SinkError> {
 pub(super) async fn read_standing(tx: &mut Tx<'_>) -> Result<Option<Standing>, SinkError> {
     let place = tx.place;
     let bound = tx
-        .first(query("MATCH (b:DiscodiffBinding) RETURN b.state AS state, b.version AS version"), |row| {
-            Ok((row.get::<String>("state")?, row.get::<i64>("version")?))
+        .first(query("MATCH (b:DiscodiffBinding) RETURN b.state AS state, b.store AS store, b.version AS version"), |row| {
+            Ok((row.get::<String>("state")?, row.get::<String>("store")?, row.get::<i64>("version")?))
         })
         .await?;
-    let Some((state, version)) = bound else { return Ok(None) };
+    let Some((state, store, version)) = bound else { return Ok(None) };
     if version > VERSION {
         return Err(SinkError::stop(format!(
             "{place} was written by a newer discodiff: its graph is of version {version}, this one knows versions up to {VERSION}; \
              use the newer one"
         )));
     }
-    let mut standing = Standing { state: Some(id(place, &state)?), kinds: PerKind::default(), begun: PerKind::default() };
+    let mut standing =
+        Standing { state: Some(id(place, &state)?), store: Some(id(place, &store)?), kinds: PerKind::default(), begun: PerKind::default() };
     let sql =
         "MATCH (k:DiscodiffKind) RETURN k.kind AS kind, k.begun_epoch AS begun_epoch, k.begun_id AS begun_id, k.epoch AS epoch, k.id AS id";
     tx.each(query(sql), |row| {

@@ -113,7 +113,7 @@ impl Sink for Neo4j {
                 return Ok(standing);
             }
             match binding::nodes(tx).await? {
-                0 => Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() }),
+                0 => Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() }),
                 held => Err(SinkError::stop(format!(
                     "{} is foreign: it holds {held} nodes that no discodiff wrote; name an empty database",
                     tx.place
@@ -148,7 +148,8 @@ impl Sink for Neo4j {
         self.mended = 0;
         // What was written up to here is our own.
         self.connection.take_counts();
-        self.candidates = Arc::default();
+        // What lost its last relationship before a run was taken up is not known any more.
+        self.candidates = Arc::new(Mutex::new(Candidates::new(run.from.is_some())));
         let job = writer::Job { run: Arc::new(run.clone()), number, resumed, bare, known: Known::new(empty), tried: None };
         let candidates = Arc::clone(&self.candidates);
         self.known = Arc::default();

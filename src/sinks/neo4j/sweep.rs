@@ -33,6 +33,11 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
+    /// None; `incomplete`: there were more, which nobody remembers.
+    pub(super) fn new(incomplete: bool) -> Candidates {
+        Candidates { incomplete, ..Candidates::default() }
+    }
+
     /// The ends of an edge that went.
     pub(super) fn add_edge(&mut self, edge: &Edge) {
         for node in [&edge.source, &edge.target] {

@@ -121,8 +121,9 @@ async fn found(tx: &Transaction<'_>) -> Result<Vec<Found>, Error> {
 
 /// What the database says about itself, once it is bound.
 async fn read_standing(tx: &Transaction<'_>) -> Result<Option<Standing>, Error> {
-    let Some(row) = tx.query_opt("SELECT state FROM binding", &[]).await? else { return Ok(None) };
-    let mut standing = Standing { state: Some(row.try_get(0)?), kinds: PerKind::default(), begun: PerKind::default() };
+    let Some(row) = tx.query_opt("SELECT state, store FROM binding", &[]).await? else { return Ok(None) };
+    let mut standing =
+        Standing { state: Some(row.try_get(0)?), store: Some(row.try_get(1)?), kinds: PerKind::default(), begun: PerKind::default() };
     for row in tx.query("SELECT kind, begun_epoch, begun_id, epoch, id FROM applied", &[]).await? {
         if let Some(kind) = Kind::from_name(row.try_get(0)?) {
             let begun = Some(Epoch { number: row.try_get::<_, i64>(1)?.cast_unsigned(), id: row.try_get(2)? });
@@ -227,7 +228,7 @@ impl Sink for Postgres {
                 return Ok(standing);
             }
             tables::refuse_foreign(&place, migrated, &found(&tx).await.map_err(fail)?)?;
-            Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() })
+            Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() })
         })
     }
 

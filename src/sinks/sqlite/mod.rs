@@ -140,11 +140,11 @@ fn epoch(number: i64, id: ValueRef<'_>) -> rusqlite::Result<Epoch> {
 
 /// What the file says about itself, once it is bound.
 fn read_standing(connection: &Connection) -> rusqlite::Result<Option<Standing>> {
-    let bound = connection.query_row("SELECT state FROM binding", [], |row| uuid(row.get_ref(0)?).map_err(Into::into)).optional()?;
-    if bound.is_none() {
-        return Ok(None);
-    }
-    let mut standing = Standing { state: bound, kinds: PerKind::default(), begun: PerKind::default() };
+    let bound = connection
+        .query_row("SELECT state, store FROM binding", [], |row| Ok((uuid(row.get_ref(0)?)?, uuid(row.get_ref(1)?)?)))
+        .optional()?;
+    let Some((state, store)) = bound else { return Ok(None) };
+    let mut standing = Standing { state: Some(state), store: Some(store), kinds: PerKind::default(), begun: PerKind::default() };
     let mut statement = connection.prepare("SELECT kind, begun_epoch, begun_id, epoch, id FROM applied")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -212,7 +212,7 @@ impl Sink for Sqlite {
 
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let place = self.place.clone();
-        let empty = Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() };
+        let empty = Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() };
         let Some(connection) = self.connection()? else { return Ok(empty) };
         let fail = |e| failed(&place, "reading where it stands", e);
         let tx = connection.transaction().map_err(fail)?;

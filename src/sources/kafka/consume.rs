@@ -34,6 +34,7 @@ use crate::kafka::client::{self, ANSWER, Heard, PATIENCE};
 use crate::kafka::{Topics, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
+use crate::sources::{self, SourcePosition};
 use crate::xml::Ending;
 
 /// How long a queue is waited for before it is looked whether the run is over.
@@ -133,9 +134,9 @@ fn expired(topics: &Topics, attempt: &Attempt, partition: usize, offsets: &str) 
 }
 
 /// Reads an attempt into blocks.
-pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>) -> Work {
+pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>, from: Option<SourcePosition>) -> Work {
     Box::new(move |blocks| {
-        let reader = Reader::open(&stretch).map_err(Interrupted::Failed)?;
+        let reader = Reader::open(&stretch, from.as_ref()).map_err(Interrupted::Failed)?;
         let consumer = Arc::clone(&reader.consumer);
         let result = reader.read(blocks, &position);
         close(consumer);
@@ -200,20 +201,26 @@ struct Part {
 }
 
 impl<'a> Reader<'a> {
-    fn open(stretch: &'a Stretch) -> Result<Reader<'a>> {
+    fn open(stretch: &'a Stretch, from: Option<&SourcePosition>) -> Result<Reader<'a>> {
+        let places: Vec<_> = match from {
+            Some(from) => from.lanes.iter().map(|lane| (lane.last + 1, Some(lane))).collect(),
+            None => stretch.attempt.begins.iter().map(|begin| (*begin, None)).collect(),
+        };
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = Arc::new(client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?);
         let mut start = TopicPartitionList::new();
-        for (partition, begin) in stretch.attempt.begins.iter().enumerate() {
-            start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*begin)).with_context(what)?;
+        for (partition, (first, _)) in places.iter().enumerate() {
+            start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*first)).with_context(what)?;
         }
         consumer.assign(&start).with_context(what)?;
         let mut lanes = Vec::with_capacity(stretch.attempt.begins.len());
-        for partition in 0..stretch.attempt.begins.len() {
+        for (partition, (first, from)) in places.into_iter().enumerate() {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;
-            let early = VecDeque::new();
-            lanes.push(Lane { partition, queue, early, begun: false, ended: false, last: -1, records: 0, defect: None });
+            let (records, ended) = from.map_or((0, false), |from| (from.records, from.ended));
+            let defect = from.and_then(|from| from.defect.clone());
+            let (early, begun) = (VecDeque::new(), from.is_some());
+            lanes.push(Lane { partition, queue, early, begun, ended, last: first - 1, records, defect });
         }
         Ok(Reader { stretch, name, consumer, lanes })
     }
@@ -229,11 +236,17 @@ impl<'a> Reader<'a> {
             if self.lanes.iter().all(|lane| lane.ended) {
                 break;
             }
-            blocks.send(None)?;
+            blocks.send(None, Some(self.position()))?;
         }
-        blocks.send(Some(self.ending()))?;
+        blocks.send(Some(self.ending()), Some(self.position()))?;
         position.done.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn position(&self) -> SourcePosition {
+        let lane = |lane: &Lane| sources::Lane { last: lane.last, records: lane.records, ended: lane.ended, defect: lane.defect.clone() };
+        let records = self.lanes.iter().map(|lane| lane.records).sum();
+        SourcePosition { records, last: 0, lanes: self.lanes.iter().map(lane).collect() }
     }
 
     /// How the attempt ended: as the file did, and then whether all of it has come.

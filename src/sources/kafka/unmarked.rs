@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
                 self.serve().map_err(Interrupted::Failed)?;
                 self.fill(lane, records, bytes, blocks, position)?;
             }
-            blocks.send(None)?;
+            blocks.send(None, None)?;
         }
         if self.empty > 0 {
             tracing::warn!(
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
                 self.empty
             );
         }
-        blocks.send(Some(Ending { records: self.records, defect: None, partial: true }))?;
+        blocks.send(Some(Ending { records: self.records, defect: None, partial: true }), None)?;
         let _ = self.span.read.set(self.lanes.iter().map(|lane| lane.next).collect());
         position.done.store(true, Ordering::Relaxed);
         Ok(())

@@ -131,11 +131,16 @@ impl Sink for FeedTopic {
         let progress = Progress::<Fed>::find(&self.place, &records)?;
         self.match_up(progress.as_ref().map(|progress| &progress.of), counts[0])?;
         let Some(Progress { state, of: fed, .. }) = progress else {
-            return Ok(Standing { state: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
         let epoch_of = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.epoch);
         let (last, begun) = (epoch_of(&fed.last), epoch_of(&fed.begun));
-        Ok(Standing { state: Some(state), kinds: PerKind::from_fn(|_| last), begun: PerKind::from_fn(|kind| fed.owes[kind].or(begun)) })
+        Ok(Standing {
+            state: Some(state),
+            store: None,
+            kinds: PerKind::from_fn(|_| last),
+            begun: PerKind::from_fn(|kind| fed.owes[kind].or(begun)),
+        })
     }
 
     fn holds(&self) -> Holds {

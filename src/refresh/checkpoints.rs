@@ -1,0 +1,322 @@
+//! Checkpoints inside an epoch: taken while it runs, and taken up by the next run.
+//!
+//! ```text
+//!   operators ──entries──┐                              every --checkpoint-interval:
+//!                        ├──> scribe: journal             each worker says up to where the probe has come;
+//!   workers ───"done"────┘            │                   the least of them is what all sinks have committed;
+//!   reader ───trail───────────────────┴──> checkpoint     journal made durable, checkpoint renamed into place
+//! ```
+//!
+//! Nothing waits for it: entries are written as ticks are processed, beyond the checkpoint too, and what lies beyond is ignored by who
+//! takes it up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use roaring::RoaringTreemap;
+
+use super::{Member, Plan, Request};
+use crate::dataflows::{Diff, Edges, Entry, Findings, Fingerprints, Journal, Links, Note};
+use crate::model::graph::Dictionary;
+use crate::model::{Key, Kind, PerKind};
+use crate::sinks::driver::Refused;
+use crate::sinks::{Need, Sink};
+use crate::sources::{Budget, Place, Snapshot, Stop, Tick, Trail, kind_of};
+use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, replay};
+
+/// Texts of the dictionary in one entry.
+const TEXTS: usize = 16_384;
+
+/// What a checkpoint is taken with.
+pub struct Scribe {
+    /// The state's folder.
+    pub folder: PathBuf,
+    /// What is written, but for how far it has come.
+    pub checkpoint: Checkpoint,
+    /// How often.
+    pub interval: Duration,
+    /// Number of workers.
+    pub workers: usize,
+    /// Where the reader was.
+    pub trail: Arc<Trail>,
+    /// The dictionary of links.
+    pub dictionary: Arc<Dictionary>,
+    /// What each of the checkpoint's sinks has refused in this run, in their order.
+    pub refused: Vec<Refused>,
+    /// Bytes in flight.
+    pub budget: Arc<Budget>,
+    /// The run's stop signal.
+    pub stop: Stop,
+}
+
+/// Opens a round of a checkpoint: every worker answers it once.
+#[derive(Clone, Debug, Default)]
+pub struct Rounds(Arc<AtomicU64>);
+
+impl Rounds {
+    /// Answers the round that is open, if this worker has not answered it yet: up to where it has come.
+    pub fn answer(&self, answered: &mut u64, worker: usize, done: impl FnOnce() -> Option<Tick>, journal: &Journal) {
+        let round = self.0.load(Ordering::Relaxed);
+        if round > *answered
+            && let Some(done) = done()
+        {
+            *answered = round;
+            journal.done(worker, done);
+        }
+    }
+}
+
+impl Scribe {
+    /// Starts the thread. It ends when all journals were dropped.
+    pub fn start(self, manifest: &Manifest) -> Result<(Journal, Rounds, JoinHandle<()>)> {
+        let from = self.checkpoint.mark.tick;
+        let writer = JournalWriter::create(&self.folder, manifest, self.checkpoint.epoch.number, self.checkpoint.segments.len(), from)?;
+        let (sender, notes) = unbounded();
+        let (journal, rounds) = (Journal::new(Some(sender), Arc::clone(&self.budget)), Rounds::default());
+        let (mine, stop) = (rounds.clone(), self.stop.clone());
+        let write = move || {
+            if let Err(error) = self.write(writer, &notes, &mine) {
+                stop.fail(error.context("the checkpoint cannot be written"));
+                // What operators still send is to be let go of: nobody else does.
+                notes.iter().for_each(drop);
+            }
+        };
+        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(write).context("cannot start a thread")?;
+        Ok((journal, rounds, thread))
+    }
+
+    fn write(&self, mut writer: JournalWriter, notes: &Receiver<Note>, rounds: &Rounds) -> Result<()> {
+        let mut next = Instant::now() + self.interval;
+        let mut last = self.checkpoint.mark.tick;
+        let mut done: BTreeMap<usize, Tick> = BTreeMap::new();
+        let mut open = false;
+        loop {
+            if !open && Instant::now() >= next {
+                rounds.0.fetch_add(1, Ordering::Relaxed);
+                open = true;
+            }
+            let wait = if open { self.interval.max(Duration::from_millis(50)) } else { next.saturating_duration_since(Instant::now()) };
+            match notes.recv_timeout(wait) {
+                Ok(Note::Entry(tick, entry, bytes)) => {
+                    writer.push(tick, entry.what(), &entry.encode()?)?;
+                    self.budget.release(bytes);
+                }
+                Ok(Note::Done(worker, below)) => {
+                    done.insert(worker, below);
+                    if done.len() == self.workers {
+                        let below = std::mem::take(&mut done).into_values().min().unwrap_or(0);
+                        last = self.take(&mut writer, below, last)?;
+                        next = Instant::now() + self.interval;
+                        open = false;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes a checkpoint where more is done than at the last one; gives its tick.
+    fn take(&self, writer: &mut JournalWriter, below: Tick, last: Tick) -> Result<Tick> {
+        let Some(mark) = self.trail.mark(below).filter(|mark| mark.tick > last) else { return Ok(last) };
+        for texts in self.dictionary.take_fresh().chunks(TEXTS) {
+            let entry = Entry::Texts(texts.to_vec());
+            writer.push(0, entry.what(), &entry.encode()?)?;
+        }
+        let mut checkpoint = self.checkpoint.clone();
+        let tick = mark.tick;
+        checkpoint.mark = mark;
+        checkpoint.segments.push(writer.sync(tick)?);
+        for (sink, refused) in checkpoint.sinks.iter_mut().zip(&self.refused) {
+            let refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.iter().filter(|(of, _)| *of < tick).for_each(|(_, kind)| sink.refused[*kind] += 1);
+        }
+        checkpoint.write(&self.folder)?;
+        tracing::debug!("checkpoint at tick {tick} of epoch {}", self.checkpoint.epoch.number);
+        fail::fail_point!("checkpoint-taken");
+        Ok(tick)
+    }
+}
+
+/// The sinks as a checkpoint knows them; `None` where one of them keeps no id of its own, by which it could be known again.
+pub fn participants(sinks: &mut [Box<dyn Sink>], plan: &Plan, before: Option<&Checkpoint>) -> Result<Option<Vec<Participant>>> {
+    let mut participants = Vec::with_capacity(sinks.len());
+    for (sink, needs) in sinks.iter_mut().zip(&plan.needs) {
+        let Some(store) = sink.standing()?.store else { return Ok(None) };
+        let known = before.and_then(|before| before.sinks.iter().find(|known| known.store == store));
+        let refused = known.map_or_else(PerKind::default, |known| known.refused);
+        participants.push(Participant { name: sink.name().to_owned(), store, needs: *needs, refused });
+    }
+    Ok(Some(participants))
+}
+
+/// What each kind is read from, in words that nothing else has.
+pub fn sources(snapshot: &Snapshot, plan: &Plan) -> PerKind<Option<String>> {
+    PerKind::from_fn(|kind| {
+        let file = snapshot.files[kind].as_ref().filter(|_| plan.read[kind])?;
+        Some(match &file.place {
+            Place::File(_) => format!("file {}", file.sha256),
+            Place::Topic(stretch) => format!("attempt {} of {}", stretch.attempt.attempt, stretch.attempt.log),
+            Place::Unmarked(span) => span.identity(),
+        })
+    })
+}
+
+/// The checkpoint from which this run can go on. `Err`: there is one, and it is of no use, in words.
+pub fn usable(
+    folder: &Path,
+    manifest: &Manifest,
+    plan: &Plan,
+    snapshot: &Snapshot,
+    members: &[Member],
+    request: &Request,
+    keeps_links: bool,
+) -> Result<Option<Checkpoint>, String> {
+    let Some(checkpoint) = Checkpoint::read(folder)? else { return Ok(None) };
+    if !plan.resumed || checkpoint.epoch != plan.epoch || checkpoint.state != manifest.state {
+        return Ok(None);
+    }
+    let wrong = if !checkpoint.is_current() || checkpoint.generation != manifest.generation {
+        Some("it was taken by another version of discodiff")
+    } else if checkpoint.block != request.block || checkpoint.sources != sources(snapshot, plan) {
+        Some("the month is read from elsewhere now")
+    } else if checkpoint.keeps_links != keeps_links {
+        Some("a graph is kept now, and was not then")
+    } else if !members.iter().all(|member| member.took_part(&checkpoint, plan)) {
+        Some("a sink is named that did not take part")
+    } else {
+        None
+    };
+    match wrong {
+        Some(wrong) => Err(wrong.to_owned()),
+        None => Ok(Some(checkpoint)),
+    }
+}
+
+impl Member {
+    fn took_part(&self, checkpoint: &Checkpoint, plan: &Plan) -> bool {
+        let begun = |kind: Kind| !plan.read[kind] || self.standing.begun[kind] == Some(checkpoint.epoch);
+        self.participant(checkpoint).is_some() && Kind::ALL.into_iter().all(begun)
+    }
+
+    /// What the checkpoint knows of it.
+    pub fn participant<'c>(&self, checkpoint: &'c Checkpoint) -> Option<&'c Participant> {
+        checkpoint.sinks.iter().find(|known| Some(known.store) == self.standing.store)
+    }
+}
+
+/// Puts texts that were added within the epoch into the dictionary.
+pub fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
+    let mut wrong = 0;
+    replay(
+        folder,
+        manifest,
+        &checkpoint.segments,
+        |what| what == Entry::TEXTS,
+        |_, _, payload| {
+            if let Entry::Texts(texts) = decode(folder, payload)? {
+                wrong += texts.iter().filter(|(code, text)| !dictionary.adopt(*code, text)).count();
+            }
+            Ok(())
+        },
+    )?;
+    dictionary.take_fresh();
+    if wrong == 0 { Ok(()) } else { Err(anyhow!("{wrong} texts of the journal have no place in the dictionary")) }
+}
+
+fn decode(folder: &Path, payload: &[u8]) -> Result<Entry, StateError> {
+    Entry::decode(payload)
+        .map_err(|error| StateError::Part { path: folder.to_owned(), problem: format!("an entry of a journal is damaged: {error}") })
+}
+
+/// Ids that were delivered of the kind that is read first, where a sink is being brought up with it.
+pub fn delivered(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<PerKind<RoaringTreemap>> {
+    let mut delivered = PerKind::from_fn(|_| RoaringTreemap::new());
+    let kind = checkpoint.mark.kind();
+    if checkpoint.sinks.iter().any(|sink| sink.needs[kind] == Some(Need::Everything)) {
+        replay(
+            folder,
+            manifest,
+            &checkpoint.segments,
+            |what| what == 0,
+            |tick, _, payload| {
+                if kind_of(tick) == kind
+                    && let Entry::Records(records) = decode(folder, payload)?
+                {
+                    delivered[kind].extend(records.seen);
+                }
+                Ok(())
+            },
+        )?;
+    }
+    Ok(delivered)
+}
+
+/// What one worker has in memory.
+pub struct Memory<'m> {
+    /// Its number, and that of all.
+    pub worker: (usize, usize),
+    /// The fingerprints.
+    pub trace: &'m mut Fingerprints,
+    /// The diff.
+    pub diff: &'m mut Diff,
+    /// What was found so far.
+    pub findings: &'m mut Findings,
+    /// The links and edges, where they are kept.
+    pub links: Option<(&'m mut Links, &'m mut Edges)>,
+}
+
+impl Memory<'_> {
+    /// Takes up what other runs of the epoch noted, on however many workers.
+    pub fn take_up(&mut self, folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<()> {
+        let (index, peers) = self.worker;
+        let (first, kind) = (index == 0, checkpoint.mark.kind());
+        let owns = |key: Key| key.worker(peers) == index;
+        // Ticks of their own, below all of the epoch's: nobody asks how it stood at one of them.
+        let mut tick = 0;
+        replay(
+            folder,
+            manifest,
+            &checkpoint.segments,
+            |what| what != Entry::TEXTS,
+            |of, _, payload| {
+                tick += 1;
+                match (decode(folder, payload)?, &mut self.links) {
+                    (Entry::Records(mut records), _) => {
+                        let updates = std::mem::take(&mut records.updates).into_iter().filter(|(key, _)| owns(*key));
+                        self.trace.resume(updates.map(|(key, new)| (key, Some(new))), tick);
+                        if first {
+                            self.findings.merge(std::mem::take(&mut records.findings));
+                        }
+                        if kind_of(of) == kind {
+                            self.diff.resume(kind, *records, owns, first);
+                        }
+                    }
+                    (Entry::Swept(deleted, findings), _) => {
+                        self.trace.resume(deleted.into_iter().filter(|key| owns(*key)).map(|key| (key, None)), tick);
+                        if first {
+                            self.findings.merge(*findings);
+                        }
+                    }
+                    (Entry::Links(changes, held), Some((links, _))) => {
+                        let held = if first { held } else { PerKind::default() };
+                        links.resume(changes.into_iter().filter(|(key, ..)| owns(*key)), &held, tick);
+                    }
+                    (Entry::Assertions(mut assertions), Some((_, edges))) => {
+                        assertions.retain(|(edge, _)| edge.anchor.worker(peers) == index);
+                        edges.commit(assertions, tick);
+                    }
+                    (Entry::Links(..) | Entry::Assertions(_), None) | (Entry::Texts(_), _) => {}
+                }
+                Ok(())
+            },
+        )?;
+        Ok(())
+    }
+}

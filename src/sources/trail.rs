@@ -1,0 +1,128 @@
+//! The reader's trail: where it stood after each block, so that it can go on from there.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Tick, first_tick, kind_of};
+use crate::model::{Kind, PerKind};
+
+/// A place in what is read of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourcePosition {
+    /// Records before it.
+    pub records: u64,
+    /// Of a file: where the last of them begins, in bytes of XML.
+    pub last: u64,
+    /// Of a topic: its partitions.
+    pub lanes: Vec<Lane>,
+}
+
+/// A place in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// The offset that was read last.
+    pub last: i64,
+    /// Records before it.
+    pub records: u64,
+    /// Whether the end marker was read.
+    pub ended: bool,
+    /// What was wrong with it.
+    pub defect: Option<String>,
+}
+
+/// From where on an epoch is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The first tick.
+    pub tick: Tick,
+    /// The place in its kind; `None`: at its beginning.
+    pub position: Option<SourcePosition>,
+}
+
+impl Mark {
+    /// The kind that is read first.
+    pub fn kind(&self) -> Kind {
+        kind_of(self.tick)
+    }
+}
+
+/// Where the reader stood after each block that is not everywhere done with yet. Shared by the reader and who takes checkpoints.
+#[derive(Debug)]
+pub struct Trail {
+    epoch: u64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    after: BTreeMap<Tick, SourcePosition>,
+    /// The last block of each kind that was read to its end.
+    ended: PerKind<Option<Tick>>,
+}
+
+impl Trail {
+    /// A trail of this epoch.
+    pub fn new(epoch: u64) -> Trail {
+        Trail { epoch, inner: Mutex::default() }
+    }
+
+    /// The epoch's number.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Notes where the reader stands after the block of this tick, which may be its kind's last.
+    pub fn note(&self, tick: Tick, position: SourcePosition, last: bool) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.after.insert(tick, position);
+        if last {
+            inner.ended[kind_of(tick)] = Some(tick);
+        }
+    }
+
+    /// From where on an epoch is to be read of which all ticks below this one are done: not behind the block with which a kind ends
+    /// before its deletes are done too, since they come from that. `None`: it is not known.
+    pub fn mark(&self, done: Tick) -> Option<Mark> {
+        // Before anything was read, the frontier is timely's own beginning.
+        if done < first_tick(self.epoch, Kind::Artist) {
+            return None;
+        }
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let tick = inner.ended[kind_of(done)].map_or(done, |ended| ended.min(done));
+        inner.after = inner.after.split_off(&(tick.saturating_sub(1)));
+        if tick == first_tick(self.epoch, kind_of(tick)) {
+            return Some(Mark { tick, position: None });
+        }
+        let position = inner.after.get(&(tick - 1)).cloned()?;
+        Some(Mark { tick, position: Some(position) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::first_delete_tick;
+
+    #[test]
+    fn a_mark_stands_at_a_block_of_which_none_before_is_open_and_a_kind_is_behind_it_only_with_its_deletes() {
+        let trail = Trail::new(3);
+        let at = |records| SourcePosition { records, ..SourcePosition::default() };
+        let (labels, masters) = (first_tick(3, Kind::Label), first_tick(3, Kind::Master));
+        assert_eq!(trail.mark(0), None);
+        assert_eq!(trail.mark(labels), Some(Mark { tick: labels, position: None }));
+        (0..4).for_each(|block| trail.note(labels + block, at(block + 1), block == 3));
+        assert_eq!(trail.mark(labels + 2), Some(Mark { tick: labels + 2, position: Some(at(2)) }));
+        for done in [labels + 3, labels + 4, first_delete_tick(3, Kind::Label), first_delete_tick(3, Kind::Label) + 9] {
+            assert_eq!(trail.mark(done), Some(Mark { tick: labels + 3, position: Some(at(3)) }), "{done:x}");
+        }
+        trail.note(masters, at(1), false);
+        assert_eq!(trail.mark(masters), Some(Mark { tick: masters, position: None }));
+        assert_eq!(trail.mark(masters + 1), Some(Mark { tick: masters + 1, position: Some(at(1)) }));
+        assert_eq!(trail.mark(masters + 5), None, "no block of which nothing is known");
+    }
+}

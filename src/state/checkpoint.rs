@@ -1,0 +1,149 @@
+//! The checkpoint: up to where an epoch that is not complete is durable, in all sinks and in the journals.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::journal::Segment;
+use super::{Manifest, StateError, write_durably};
+use crate::model::graph::LINKS_VERSION;
+use crate::model::{CANONICAL_VERSION, PerKind, RULES_VERSION};
+use crate::sinks::{Epoch, Need};
+use crate::sources::{BlockSize, Mark};
+
+pub(super) const CHECKPOINT: &str = "checkpoint";
+
+/// Version of the layout of checkpoints and journals, and of what is in them.
+const FORMAT: u32 = 1;
+
+/// A sink that has committed all below the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Participant {
+    /// `postgres`, `sqlite`, ...
+    pub name: String,
+    /// The store's own id.
+    pub store: Uuid,
+    /// What it gets.
+    pub needs: PerKind<Option<Need>>,
+    /// Records that it refused.
+    pub refused: PerKind<u64>,
+}
+
+/// Up to where an epoch is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    format: u32,
+    canonical: u32,
+    rules: u32,
+    links: u32,
+    /// The state's id.
+    pub state: Uuid,
+    /// The generation that the journals go on from.
+    pub generation: u64,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Where blocks are cut.
+    pub block: BlockSize,
+    /// What each kind is read from.
+    pub sources: PerKind<Option<String>>,
+    /// Whether the links are in the journals.
+    pub keeps_links: bool,
+    /// From where on it is read.
+    pub mark: Mark,
+    /// The journals.
+    pub segments: Vec<Segment>,
+    /// The sinks.
+    pub sinks: Vec<Participant>,
+}
+
+impl Checkpoint {
+    /// One of this version of the program.
+    pub fn new(
+        manifest: &Manifest,
+        epoch: Epoch,
+        block: BlockSize,
+        sources: PerKind<Option<String>>,
+        keeps_links: bool,
+        sinks: Vec<Participant>,
+    ) -> Checkpoint {
+        Checkpoint {
+            format: FORMAT,
+            canonical: CANONICAL_VERSION,
+            rules: RULES_VERSION,
+            links: LINKS_VERSION,
+            state: manifest.state,
+            generation: manifest.generation,
+            epoch,
+            block,
+            sources,
+            keeps_links,
+            mark: Mark::default(),
+            segments: Vec::new(),
+            sinks,
+        }
+    }
+
+    /// Whether it is of this version of the program.
+    pub fn is_current(&self) -> bool {
+        (self.format, self.canonical, self.rules, self.links) == (FORMAT, CANONICAL_VERSION, RULES_VERSION, LINKS_VERSION)
+    }
+
+    /// Puts it in place: from then on it is the one that counts.
+    pub fn write(&self, folder: &Path) -> Result<(), StateError> {
+        // Cannot fail: all keys are strings.
+        let body = serde_json::to_string_pretty(self).unwrap_or_default();
+        write_durably(folder, CHECKPOINT, format!("{:016x}\n{body}\n", xxh3_64(body.as_bytes())).as_bytes())
+    }
+
+    /// The one in this folder; `None`: there is none. One that cannot be read is told of in words.
+    pub fn read(folder: &Path) -> Result<Option<Checkpoint>, String> {
+        let path = folder.join(CHECKPOINT);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+        };
+        let (checksum, body) = text.split_once('\n').unwrap_or_default();
+        let body = body.trim_end();
+        if checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
+            return Err(format!("{} is damaged", path.display()));
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_str(body).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+        if version.format != FORMAT {
+            return Err(format!("{} is of format {}, and this program's is {FORMAT}", path.display(), version.format));
+        }
+        serde_json::from_str(body).map(Some).map_err(|error| format!("{} is damaged: {error}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_reads_back_as_written_and_a_damaged_or_other_one_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Checkpoint::read(folder.path()), Ok(None));
+        let epoch = Epoch { number: 3, id: Uuid::from_u128(7) };
+        let written = Checkpoint::new(&Manifest::new(), epoch, BlockSize::default(), PerKind::default(), true, Vec::new());
+        written.write(folder.path()).expect("written");
+        assert!(written.is_current());
+        assert_eq!(Checkpoint::read(folder.path()), Ok(Some(written.clone())));
+        let path = folder.path().join(CHECKPOINT);
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, text.replace("\"number\": 3", "\"number\": 4")).expect("written");
+        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains("damaged")));
+        Checkpoint { format: 2, ..written }.write(folder.path()).expect("written");
+        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains("of format 2")));
+    }
+}

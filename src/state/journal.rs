@@ -1,0 +1,189 @@
+//! Journals: what happened to the state within an epoch that is not complete, tick by tick.
+//!
+//! ```text
+//!   header  "discojnl" | format u32 | state uuid 16 B | generation u64 | crc u32
+//!   entry   tick u64 | what u8 | bytes u32 | crc u32 | payload                   all little-endian
+//! ```
+//!
+//! Entries only ever come on at the end, in no order. Which of them count is said by the checkpoint: those of ticks below its own, and those
+//! of tick 0. What stands behind the length that it names was written later, and may be torn.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::parts::{header, open};
+use super::{Manifest, StateError};
+use crate::sources::Tick;
+
+const WHAT: &[u8; 8] = b"discojnl";
+const ENDING: &str = "journal";
+
+/// Bytes before an entry's payload.
+const HEAD: usize = 8 + 1 + 4 + 4;
+
+/// One journal of an epoch: each run that takes it up begins another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Its name in the state's folder.
+    pub file: String,
+    /// Its first tick.
+    pub from: Tick,
+    /// The tick behind its last.
+    pub below: Tick,
+    /// Bytes that are known to be on disk.
+    pub length: u64,
+}
+
+pub(super) fn is_journal(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| ending == ENDING)
+}
+
+/// Writes a journal.
+#[derive(Debug)]
+pub struct JournalWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    segment: Segment,
+}
+
+impl JournalWriter {
+    /// Begins the journal of number `number` of the epoch after the valid generation, in which nothing before `from` happens.
+    pub fn create(folder: &Path, manifest: &Manifest, epoch: u64, number: usize, from: Tick) -> Result<JournalWriter, StateError> {
+        let file = format!("e{epoch}-{number}.{ENDING}");
+        let path = folder.join(&file);
+        let io = |source| StateError::io("write", &path, source);
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+        let header = header(WHAT, manifest.state, manifest.generation);
+        out.write_all(&header).map_err(io)?;
+        let segment = Segment { file, from, below: from, length: header.len() as u64 };
+        Ok(JournalWriter { path, file: out, segment })
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, tick: Tick, what: u8, payload: &[u8]) -> Result<(), StateError> {
+        let io = |source| StateError::io("write", &self.path, source);
+        let length = u32::try_from(payload.len()).map_err(|error| io(std::io::Error::other(error)))?;
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&tick.to_le_bytes());
+        head[8] = what;
+        head[9..13].copy_from_slice(&length.to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&head[..13]);
+        crc.update(payload);
+        head[13..].copy_from_slice(&crc.finalize().to_le_bytes());
+        self.file.write_all(&head).and_then(|()| self.file.write_all(payload)).map_err(io)?;
+        self.segment.length += (HEAD + payload.len()) as u64;
+        Ok(())
+    }
+
+    /// Makes durable what was added so far, and says what of it counts where all ticks below this one are done.
+    pub fn sync(&mut self, below: Tick) -> Result<Segment, StateError> {
+        let io = |source| StateError::io("write", &self.path, source);
+        self.file.flush().map_err(io)?;
+        self.file.get_ref().sync_data().map_err(io)?;
+        Ok(Segment { below, ..self.segment.clone() })
+    }
+}
+
+/// Calls `each` with the tick and payload of every entry that counts and that is of one of the sorts that are `wanted`.
+pub fn replay(
+    folder: &Path,
+    manifest: &Manifest,
+    segments: &[Segment],
+    wanted: impl Fn(u8) -> bool,
+    mut each: impl FnMut(Tick, u8, &[u8]) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let mut payload = Vec::new();
+    for segment in segments {
+        let path = folder.join(&segment.file);
+        let damaged = |problem: &str| StateError::Part { path: path.clone(), problem: problem.to_owned() };
+        let mut file = open(&path, WHAT, ENDING, manifest)?;
+        let mut at = file.stream_position().map_err(|source| StateError::io("read", &path, source))?;
+        while at < segment.length {
+            let mut head = [0; HEAD];
+            file.read_exact(&mut head).map_err(|_| damaged("the journal is cut short"))?;
+            let number = |from: usize| head.get(from..from + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+            let (tick, what) = (u64::from(number(0)) | u64::from(number(4)) << 32, head[8]);
+            payload.clear();
+            let length = u64::from(number(9));
+            let read = file.by_ref().take(length).read_to_end(&mut payload).map_err(|source| StateError::io("read", &path, source))?;
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(&head[..13]);
+            crc.update(&payload);
+            if read as u64 != length || crc.finalize() != number(13) {
+                return Err(damaged("an entry of the journal is damaged"));
+            }
+            at += HEAD as u64 + length;
+            if (tick == 0 || (segment.from..segment.below).contains(&tick)) && wanted(what) {
+                each(tick, what, &payload)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(folder: &Path, manifest: &Manifest, segments: &[Segment]) -> Result<Vec<(Tick, u8, Vec<u8>)>, StateError> {
+        let mut found = Vec::new();
+        replay(
+            folder,
+            manifest,
+            segments,
+            |what| what != 9,
+            |tick, what, payload| {
+                found.push((tick, what, payload.to_vec()));
+                Ok(())
+            },
+        )?;
+        Ok(found)
+    }
+
+    #[test]
+    fn what_counts_is_what_lies_below_the_checkpoint_and_before_the_length_that_it_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let manifest = Manifest::new();
+        let mut writer = JournalWriter::create(folder.path(), &manifest, 1, 0, 10).expect("created");
+        for (tick, what) in [(10, 1), (12, 2), (11, 1), (0, 3), (11, 9), (13, 1)] {
+            writer.push(tick, what, &vec![what; tick as usize]).expect("pushed");
+        }
+        let segment = writer.sync(13).expect("synced");
+        writer.push(12, 7, b"later").expect("pushed");
+        writer.sync(14).expect("synced");
+        let mut next = JournalWriter::create(folder.path(), &manifest, 1, 1, 13).expect("created");
+        next.push(13, 5, b"again").expect("pushed");
+        let segments = [segment, next.sync(14).expect("synced")];
+        let found = read(folder.path(), &manifest, &segments).expect("read");
+        let ticks: Vec<_> = found.iter().map(|(tick, what, _)| (*tick, *what)).collect();
+        assert_eq!(ticks, [(10, 1), (12, 2), (11, 1), (0, 3), (13, 5)]);
+        assert_eq!(found[1].2, [2; 12]);
+    }
+
+    #[test]
+    fn a_damaged_cut_or_foreign_journal_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let manifest = Manifest::new();
+        let mut writer = JournalWriter::create(folder.path(), &manifest, 1, 0, 10).expect("created");
+        writer.push(10, 1, &[7; 100]).expect("pushed");
+        let segment = writer.sync(11).expect("synced");
+        let path = folder.path().join(&segment.file);
+        let whole = std::fs::read(&path).expect("read");
+        let refused = |bytes: &[u8], manifest: &Manifest| {
+            std::fs::write(&path, bytes).expect("written");
+            read(folder.path(), manifest, std::slice::from_ref(&segment)).expect_err("refused").to_string()
+        };
+        for at in [41, 48, 52, 100] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert!(refused(&bytes, &manifest).contains("damaged"), "byte {at}");
+        }
+        assert!(refused(&whole[..50], &manifest).contains("cut short"));
+        assert!(refused(&whole, &Manifest { generation: 5, ..manifest.clone() }).contains("another generation"));
+    }
+}
