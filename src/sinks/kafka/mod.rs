@@ -157,8 +157,15 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         Ok((Session { place, progress, producer: Some(producer), tried: None }, records))
     }
 
-    /// One transaction: what `fill` sends, and the progress record as it is then.
+    /// One transaction, at a run's begin or end: what `fill` sends, and the progress record.
     pub fn transact(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
+        self.commit(fill).map_err(|error| {
+            let message = format!("{}. What was committed stays: run the same command again", error.message);
+            SinkError { message, ..error }
+        })
+    }
+
+    fn commit(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
         let Session { place, producer, progress, .. } = self;
         let Some(client) = producer else { return Err(SinkError::stop(format!("{} was not begun", place.topics.prefix))) };
         let sending = Sending { place, producer: client };
@@ -189,7 +196,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
     ) -> Result<Written, SinkError> {
         self.tried = Some((number, written.clone()));
         self.progress.batch = number;
-        self.transact(fill)?;
+        self.commit(fill)?;
         Ok(written)
     }
 
