@@ -138,7 +138,9 @@ impl Sink for DocumentTopics {
                 *held = Held { applied: Some(end.epoch), begun: None };
             }
         }
-        writing.session.transact(|_| Ok(()))
+        writing.session.transact(|_| Ok(()))?;
+        let topics = writing.partitions.iter().map(|(kind, partitions)| (self.place.topics.of(kind), *partitions));
+        writing.session.until_seen(topics.collect())
     }
 
     fn documents(&mut self) -> Option<&mut dyn Documents> {

@@ -165,6 +165,12 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         })
     }
 
+    /// Waits until the next run, and every reader, sees what was written to these topics and to that of progress.
+    pub fn until_seen(&self, mut topics: Vec<(String, usize)>) -> Result<(), SinkError> {
+        topics.push((self.place.topics.progress(), 1));
+        read::until_seen(&self.place.topics, &topics).map_err(unanswered)
+    }
+
     fn commit(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
         let Session { place, producer, progress, .. } = self;
         let Some(client) = producer else { return Err(SinkError::stop(format!("{} was not begun", place.topics.prefix))) };

@@ -226,6 +226,7 @@ impl Feeding {
             let records: serde_json::Map<_, _> = records.collect();
             let end = serde_json::json!({ "complete": run.epoch.number, "snapshot": run.month, "records": records });
             message::to_each(sending, &place, partitions, "complete", &end)
-        })
+        })?;
+        self.session.until_seen(vec![(place.topics.prefix.clone(), partitions)])
     }
 }
