@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -143,6 +143,24 @@ impl Broker {
         }
         seen.sort_by_key(|message| message.partition);
         seen
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete(&self, name: &str) {
+        let deleted = wait(self.admin().delete_topics(&[&self.topic(name)], &AdminOptions::new())).expect("asked");
+        deleted.into_iter().for_each(|deleted| drop(deleted.expect("deleted")));
+        while self.partitions(name) > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Cuts a topic into more partitions.
+    pub fn add_partitions(&self, name: &str, count: usize) {
+        let made = wait(self.admin().create_partitions(&[NewPartitions::new(&self.topic(name), count)], &AdminOptions::new()));
+        made.expect("asked").into_iter().for_each(|made| drop(made.expect("made")));
+        while self.partitions(name) as usize != count {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Writes a message as somebody else would.

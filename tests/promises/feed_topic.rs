@@ -157,6 +157,12 @@ fn a_feed_of_another_state_and_topics_that_no_discodiff_wrote_or_that_would_lose
     assert_eq!(broker.ends(TOPIC), ends, "nothing was written");
     assert!(home.run(&format!("status --state state {}", broker.feed())).stdout.contains("feed: current"));
 
+    // A topic that was deleted says nothing any more of what its progress tells.
+    let gone = Broker::new().expect("a broker");
+    home.refresh(&months[0], &format!("--state s0 {}", gone.feed())).json(0);
+    gone.delete(TOPIC);
+    home.refresh(&months[1], &format!("--state s0 {}", gone.feed())).refused(&["it was deleted or made anew"]);
+
     let other = Broker::new().expect("a broker");
     other.make(TOPIC, 3, &[("cleanup.policy", "compact"), ("retention.ms", "1000")]);
     other.make("changes.progress", 2, &[]);

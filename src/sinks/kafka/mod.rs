@@ -36,6 +36,9 @@ const FORMAT: u32 = 1;
 /// The key of the progress record.
 const PROGRESS: &str = "progress";
 
+/// What a progress topic holds: the last value of each key.
+pub type Records = BTreeMap<String, Vec<u8>>;
+
 /// Where a sink writes to.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -70,8 +73,8 @@ impl Place {
     }
 
     /// All records of the progress topic, which must be there.
-    pub fn records(&self) -> Result<BTreeMap<String, Vec<u8>>, SinkError> {
-        let mut records = BTreeMap::new();
+    pub fn records(&self) -> Result<Records, SinkError> {
+        let mut records = Records::new();
         let read = read::to_end(&self.topics, &self.topics.progress(), &[(0, Offset::Beginning)], |message| {
             let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
             match message.payload() {
@@ -111,7 +114,7 @@ pub struct Progress<T> {
 
 impl<T: DeserializeOwned> Progress<T> {
     /// The record among those of a progress topic; `None` where there is none.
-    pub fn find(place: &Place, records: &BTreeMap<String, Vec<u8>>) -> Result<Option<Progress<T>>, SinkError> {
+    pub fn find(place: &Place, records: &Records) -> Result<Option<Progress<T>>, SinkError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -144,7 +147,7 @@ pub struct Session<T> {
 impl<T: Serialize + DeserializeOwned> Session<T> {
     /// Takes the transactional id, so that all that others had open is over, and then reads what there is: the progress record with the
     /// number of this run, `fresh` where there is none; and all other records.
-    pub fn begin(place: Place, state: Uuid, fresh: T) -> Result<(Session<T>, BTreeMap<String, Vec<u8>>), SinkError> {
+    pub fn begin(place: Place, state: Uuid, fresh: T) -> Result<(Session<T>, Records), SinkError> {
         let producer = place.open(false)?;
         let records = place.records()?;
         let progress = match Progress::<T>::find(&place, &records)? {

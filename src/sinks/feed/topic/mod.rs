@@ -98,14 +98,14 @@ impl FeedTopic {
             return Ok(());
         };
         for mark in [&fed.begun, &fed.last].into_iter().flatten() {
-            if mark.begins.len() != ends.len() {
+            if mark.begins.len() != ends.len() && !ends.is_empty() {
                 return Err(SinkError::stop(format!(
                     "the topic {name} has {} partitions and had {}: keys would come to stand in others. Name another topic",
                     ends.len(),
                     mark.begins.len()
                 )));
             }
-            if mark.begins.iter().zip(&ends).any(|(begin, end)| begin > end) {
+            if ends.is_empty() || mark.begins.iter().zip(&ends).any(|(begin, end)| begin > end) {
                 return Err(SinkError::stop(format!(
                     "the topic {name} ends before what {progress} says was written to it: it was deleted or made anew. Name another topic, or \
                      delete {progress} too"
@@ -200,7 +200,9 @@ impl Feeding {
         let (owed, partitions) = (&self.owed, self.partitions);
         self.session.transact(|sending| {
             send_owed(sending, &place, &before, owed)?;
-            missed.map_or(Ok(()), |missed| message::to_each(sending, &place, partitions, "gap", &serde_json::json!({ "gap": missed })))
+            missed.map_or(Ok(()), |missed| {
+                message::to_each(sending, &place, partitions, run.epoch.number, "gap", &serde_json::json!({ "gap": missed }))
+            })
         })
     }
 
@@ -225,7 +227,7 @@ impl Feeding {
             let records = ends.iter().filter_map(|(kind, end)| Some((kind.name().to_owned(), end.as_ref()?.records.into())));
             let records: serde_json::Map<_, _> = records.collect();
             let end = serde_json::json!({ "complete": run.epoch.number, "snapshot": run.month, "records": records });
-            message::to_each(sending, &place, partitions, "complete", &end)
+            message::to_each(sending, &place, partitions, run.epoch.number, "complete", &end)
         })?;
         self.session.until_seen(vec![(place.topics.prefix.clone(), partitions)])
     }
