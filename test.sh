@@ -59,6 +59,22 @@ if ! python3 -c 'import sqlite3' 2>/dev/null; then
     python3 -c 'import sqlite3' || fail "python3 with sqlite3 is needed and could not be installed"
 fi
 
+# Some read a feed as others would: with Kafka's client for Python, and by its schema. Where they cannot be had, those tests say that
+# they skip.
+if [ -z "${DISCODIFF_TEST_PYTHON:-}" ]; then
+    python=target/test-python/bin/python
+    if ! "$python" -c 'import confluent_kafka, jsonschema' 2>/dev/null; then
+        rm -rf target/test-python
+        if ! { python3 -m venv target/test-python && "$python" -m pip install -q confluent-kafka==2.16.1 jsonschema==4.26.0; } >&2; then
+            if command -v apt-get >/dev/null; then
+                { as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq python3-venv; } >&2 </dev/null
+                python3 -m venv target/test-python >&2 && "$python" -m pip install -q confluent-kafka==2.16.1 jsonschema==4.26.0 >&2
+            fi
+        fi
+    fi
+    if "$python" -c 'import confluent_kafka, jsonschema' 2>/dev/null; then export DISCODIFF_TEST_PYTHON="$PWD/$python"; fi
+fi
+
 # use_service NAME VARIABLE: starts it unless the variable names a server already.
 use_service() {
     local name=$1 variable=$2 line

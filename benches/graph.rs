@@ -76,6 +76,7 @@ fn run(epoch: u64, state: Uuid, need: Need) -> Run {
     kinds[Kind::Release] = release.clone();
     kinds[Kind::Artist] = release;
     Run {
+        from: None,
         state,
         epoch: Epoch { number: epoch, id: Uuid::from_u128(u128::from(epoch)) },
         month: "2026-01".to_owned(),

@@ -1,15 +1,16 @@
 //! Reads a topic from some offsets to its end.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Topics;
-use super::client::{self, ANSWER};
+use super::client::{self, ANSWER, Heard};
 
 /// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met; those of one partition in
 /// order. What a transaction that is still open holds back is not seen. Memory is bounded as that of [`client::reader`].
@@ -61,12 +62,34 @@ fn gone(error: &KafkaError) -> bool {
 
 /// The offset behind the last committed message of each partition.
 pub fn ends(topics: &Topics, name: &str, partitions: usize) -> Result<Vec<i64>> {
-    let admin = client::admin(topics)?;
+    ends_seen_by(&client::reader(topics, "discodiff", 1, false)?, name, partitions)
+}
+
+fn ends_seen_by(consumer: &BaseConsumer<Heard>, name: &str, partitions: usize) -> Result<Vec<i64>> {
     let end = |partition| {
-        let watermarks = admin.inner().fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
+        let watermarks = consumer.fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
         watermarks
             .map(|(_, end)| end)
-            .map_err(|error| anyhow!("cannot ask for the offsets of {name}: {error}{}", admin.inner().context().words()))
+            .map_err(|error| anyhow!("cannot ask for the offsets of {name}: {error}{}", consumer.context().words()))
     };
     (0..partitions).map(end).collect()
+}
+
+/// Waits until everything in these topics is seen by who reads what is committed: a commit is answered some milliseconds before. Gives up
+/// without a word where another producer has a transaction open.
+pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
+    let committed = client::reader(topics, "discodiff", 1, false)?;
+    let all = client::config(topics)
+        .set("group.id", "discodiff")
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(Heard::default());
+    let all: BaseConsumer<Heard> = all.map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
+    let begun = Instant::now();
+    for (name, partitions) in names {
+        let ends = ends_seen_by(&all, name, *partitions)?;
+        while ends_seen_by(&committed, name, *partitions)?.iter().zip(&ends).any(|(seen, end)| seen < end) && begun.elapsed() < ANSWER {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }

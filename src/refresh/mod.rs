@@ -222,7 +222,7 @@ fn refresh_opened(
     }
     // A feed that is left out of a run in which nothing changed misses nothing.
     let changed = refreshed.report.kinds.values().any(|counts| counts.inserted + counts.updated + counts.deleted > 0);
-    if changed || members.iter().any(|member| member.holds == Holds::Changes) {
+    if changed || members.iter().any(|member| member.holds.is_feed()) {
         manifest.completed = Some(plan.epoch);
     }
     if keeps_links {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -19,6 +19,15 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Broker {
     pub address: String,
     pub prefix: String,
+}
+
+/// A message.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub partition: i32,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Broker {
@@ -49,7 +58,11 @@ impl Broker {
     fn consumer(&self) -> BaseConsumer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.address).set("group.id", "test").set("enable.auto.commit", "false");
-        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        config
+            .set("fetch.wait.max.ms", "10")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error");
         config.create().expect("a consumer")
     }
 
@@ -130,6 +143,61 @@ impl Broker {
         producer.flush(SOON).expect("delivered");
     }
 
+    /// All messages that a read_committed consumer sees, those of one partition in order.
+    pub fn messages(&self, name: &str) -> Vec<Seen> {
+        let (topic, partitions) = (self.topic(name), self.partitions(name));
+        let consumer = self.consumer();
+        // A client that knows of no broker yet waits for half a second before it begins.
+        consumer.fetch_metadata(None, SOON).expect("metadata");
+        let mut start = TopicPartitionList::new();
+        (0..partitions).for_each(|at| start.add_partition_offset(&topic, at, Offset::Beginning).expect("an offset"));
+        consumer.assign(&start).expect("assigned");
+        let (mut seen, mut ended) = (Vec::new(), BTreeSet::new());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        while ended.len() < partitions as usize {
+            match consumer.poll(SOON).expect("a message or the end") {
+                Ok(message) => seen.push(Seen {
+                    partition: message.partition(),
+                    key: message.key().map(text),
+                    value: message.payload().map(text),
+                    headers: message.headers().map_or_else(BTreeMap::new, |headers| {
+                        headers.iter().map(|header| (header.key.to_owned(), text(header.value.expect("a value")))).collect()
+                    }),
+                }),
+                Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
+                Err(error) => println!("{error}"),
+            }
+        }
+        seen.sort_by_key(|message| message.partition);
+        seen
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub fn delete(&self, name: &str) {
+        let deleted = wait(self.admin().delete_topics(&[&self.topic(name)], &AdminOptions::new())).expect("asked");
+        deleted.into_iter().for_each(|deleted| drop(deleted.expect("deleted")));
+        while self.partitions(name) > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Cuts a topic into more partitions.
+    pub fn add_partitions(&self, name: &str, count: usize) {
+        let made = wait(self.admin().create_partitions(&[NewPartitions::new(&self.topic(name), count)], &AdminOptions::new()));
+        made.expect("asked").into_iter().for_each(|made| drop(made.expect("made")));
+        while self.partitions(name) as usize != count {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes a message as somebody else would.
+    pub fn produce(&self, name: &str, partition: i32, key: &str, value: &str) {
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("a producer");
+        let topic = self.topic(name);
+        producer.send(BaseRecord::to(&topic).partition(partition).key(key).payload(value)).expect("sent");
+        producer.flush(SOON).expect("flushed");
+    }
+
     /// How often each record's key is there, markers left out.
     pub fn records(&self, name: &str) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
@@ -159,9 +227,9 @@ fn sent_or_later(producer: &BaseProducer, sent: Result<(), KafkaError>) {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let names = ["attempts", "artists", "labels", "masters", "releases"].map(|name| self.topic(name));
-        // Some may not be there.
-        let _ = wait(self.admin().delete_topics(&names.each_ref().map(String::as_str), &AdminOptions::new()));
+        let metadata = self.consumer().fetch_metadata(None, SOON).expect("metadata");
+        let names = metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(&self.topic("")));
+        let _ = wait(self.admin().delete_topics(&names.collect::<Vec<_>>(), &AdminOptions::new()));
     }
 }
 

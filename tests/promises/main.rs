@@ -4,9 +4,12 @@ mod broken;
 mod broker;
 mod command_line;
 mod deletes;
+mod document_topics;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod feed;
+mod feed_readers;
+mod feed_topic;
 mod follow;
 mod generated;
 mod graph;

@@ -26,11 +26,15 @@ use writer::DocumentWriter;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Held {
+    /// Partitions of its topic, once it was begun.
+    partitions: usize,
     /// The epoch that was applied last.
     applied: Option<Epoch>,
     /// The epoch that was begun and not completed.
     begun: Option<Epoch>,
 }
+
+type Noted = Progress<PerKind<Held>>;
 
 /// What the sink and its writer share.
 struct Writing {
@@ -62,11 +66,23 @@ impl DocumentTopics {
     }
 
     /// The progress record, where there is one, and the partitions of each topic.
-    fn look(&self) -> Result<(Option<Progress<PerKind<Held>>>, PerKind<usize>), SinkError> {
+    fn look(&self) -> Result<(Option<Noted>, PerKind<usize>), SinkError> {
         let counts = self.place.check(&self.wanted())?;
         let partitions = PerKind::from_fn(|kind| counts[kind.index()].unwrap_or(0));
         let records = if counts[Kind::ALL.len()].is_some() { self.place.records()? } else { Default::default() };
-        Ok((Progress::find(&self.place, &records)?, partitions))
+        let noted: Option<Noted> = Progress::find(&self.place, &records)?;
+        for (kind, held) in noted.iter().flat_map(|noted| noted.of.iter()) {
+            let (had, has) = (held.partitions, partitions[kind]);
+            if had > 0 && has > 0 && had != has {
+                return Err(SinkError::stop(format!(
+                    "the topic {} has {has} partitions and had {had}: keys would come to stand in others. Delete it, and it is made anew and \
+                     filled, or name other topics with {}",
+                    self.place.topics.of(kind),
+                    self.place.setting
+                )));
+            }
+        }
+        Ok((noted, partitions))
     }
 
     fn refuse_foreign(&self, partitions: &PerKind<usize>) -> Result<(), SinkError> {
@@ -92,7 +108,7 @@ impl Sink for DocumentTopics {
 
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let (progress, partitions) = self.look()?;
-        let Some(Progress { state, of: held, .. }) = progress else {
+        let Some(Progress { state, store, of: held, .. }) = progress else {
             self.refuse_foreign(&partitions)?;
             return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
@@ -100,7 +116,7 @@ impl Sink for DocumentTopics {
         let there = |kind: Kind| Some(held[kind]).filter(|_| partitions[kind] > 0).unwrap_or_default();
         Ok(Standing {
             state: Some(state),
-            store: None,
+            store: Some(store),
             kinds: PerKind::from_fn(|kind| there(kind).applied),
             begun: PerKind::from_fn(|kind| there(kind).begun),
         })
@@ -115,6 +131,10 @@ impl Sink for DocumentTopics {
         let (mut session, _) = Session::begin(self.place.clone(), run.state, PerKind::<Held>::default())?;
         for (kind, read) in run.kinds.iter() {
             let held = &mut session.progress.of[kind];
+            if held.partitions != counts[kind.index()] {
+                // A topic that was just made.
+                *held = Held { partitions: counts[kind.index()], ..Held::default() };
+            }
             // A kind of which another epoch was begun and never completed holds some of that: it is behind, whatever was applied before.
             if held.begun.is_some_and(|begun| begun != run.epoch) {
                 held.applied = None;
@@ -136,10 +156,12 @@ impl Sink for DocumentTopics {
         for (kind, end) in ends.iter() {
             let held = &mut writing.session.progress.of[kind];
             if let Some(end) = end.filter(|end| end.current && held.begun == Some(run.epoch)) {
-                *held = Held { applied: Some(end.epoch), begun: None };
+                (held.applied, held.begun) = (Some(end.epoch), None);
             }
         }
-        writing.session.transact(|_| Ok(()))
+        writing.session.transact(|_| Ok(()))?;
+        let topics = writing.partitions.iter().map(|(kind, partitions)| (self.place.topics.of(kind), *partitions));
+        writing.session.until_seen(topics.collect())
     }
 
     fn documents(&mut self) -> Option<&mut dyn Documents> {

@@ -7,11 +7,12 @@ use crate::sinks::{Class, SinkError};
 /// A failure of the producer.
 pub fn classed(place: &Place, failure: Failure) -> SinkError {
     let Failure { why, message } = failure;
+    let message = format!("{}: {message}", place.topics.prefix);
     match why {
         // The run's stop signal follows within a moment, and is what is told.
         Why::Stopped | Why::Unanswered => SinkError { class: Class::Retry, message, source: None },
         Why::TooLarge => SinkError { class: Class::Reject, message, source: None },
-        Why::Fenced => SinkError::stop(format!("another run writes to {}, and this one ends: {message}", place.topics.prefix)),
+        Why::Fenced => SinkError::stop(format!("{message}: another run writes there, and this one ends")),
     }
 }
 

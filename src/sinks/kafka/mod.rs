@@ -36,6 +36,9 @@ const FORMAT: u32 = 1;
 /// The key of the progress record.
 const PROGRESS: &str = "progress";
 
+/// What a progress topic holds: the last value of each key.
+pub type Records = BTreeMap<String, Vec<u8>>;
+
 /// Where a sink writes to.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -70,8 +73,8 @@ impl Place {
     }
 
     /// All records of the progress topic, which must be there.
-    pub fn records(&self) -> Result<BTreeMap<String, Vec<u8>>, SinkError> {
-        let mut records = BTreeMap::new();
+    pub fn records(&self) -> Result<Records, SinkError> {
+        let mut records = Records::new();
         let read = read::to_end(&self.topics, &self.topics.progress(), &[(0, Offset::Beginning)], |message| {
             let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
             match message.payload() {
@@ -101,6 +104,8 @@ pub struct Progress<T> {
     format: u32,
     /// The state that the sink is bound to.
     pub state: Uuid,
+    /// The sink's own id.
+    pub store: Uuid,
     /// Number of the run that wrote last.
     pub run: u64,
     /// Number of its batch that was committed last.
@@ -111,7 +116,7 @@ pub struct Progress<T> {
 
 impl<T: DeserializeOwned> Progress<T> {
     /// The record among those of a progress topic; `None` where there is none.
-    pub fn find(place: &Place, records: &BTreeMap<String, Vec<u8>>) -> Result<Option<Progress<T>>, SinkError> {
+    pub fn find(place: &Place, records: &Records) -> Result<Option<Progress<T>>, SinkError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -144,7 +149,7 @@ pub struct Session<T> {
 impl<T: Serialize + DeserializeOwned> Session<T> {
     /// Takes the transactional id, so that all that others had open is over, and then reads what there is: the progress record with the
     /// number of this run, `fresh` where there is none; and all other records.
-    pub fn begin(place: Place, state: Uuid, fresh: T) -> Result<(Session<T>, BTreeMap<String, Vec<u8>>), SinkError> {
+    pub fn begin(place: Place, state: Uuid, fresh: T) -> Result<(Session<T>, Records), SinkError> {
         let producer = place.open(false)?;
         let records = place.records()?;
         let progress = match Progress::<T>::find(&place, &records)? {
@@ -152,13 +157,26 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
                 return Err(super::tables::other_state(&format!("the topic {}", place.topics.progress()), progress.state, state));
             }
             Some(progress) => Progress { run: progress.run + 1, batch: 0, ..progress },
-            None => Progress { format: FORMAT, state, run: 1, batch: 0, of: fresh },
+            None => Progress { format: FORMAT, state, store: Uuid::new_v4(), run: 1, batch: 0, of: fresh },
         };
         Ok((Session { place, progress, producer: Some(producer), tried: None }, records))
     }
 
-    /// One transaction: what `fill` sends, and the progress record as it is then.
+    /// One transaction, at a run's begin or end: what `fill` sends, and the progress record.
     pub fn transact(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
+        self.commit(fill).map_err(|error| {
+            let message = format!("{}. What was committed stays: run the same command again", error.message);
+            SinkError { message, ..error }
+        })
+    }
+
+    /// Waits until the next run, and every reader, sees what was written to these topics and to that of progress.
+    pub fn until_seen(&self, mut topics: Vec<(String, usize)>) -> Result<(), SinkError> {
+        topics.push((self.place.topics.progress(), 1));
+        read::until_seen(&self.place.topics, &topics).map_err(unanswered)
+    }
+
+    fn commit(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
         let Session { place, producer, progress, .. } = self;
         let Some(client) = producer else { return Err(SinkError::stop(format!("{} was not begun", place.topics.prefix))) };
         let sending = Sending { place, producer: client };
@@ -189,7 +207,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
     ) -> Result<Written, SinkError> {
         self.tried = Some((number, written.clone()));
         self.progress.batch = number;
-        self.transact(fill)?;
+        self.commit(fill)?;
         Ok(written)
     }
 

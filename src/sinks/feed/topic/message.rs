@@ -31,11 +31,12 @@ pub fn headers(epoch: u64, key: Key, op: Verdict) -> OwnedHeaders {
         .insert(Header { key: OP, value: Some(op.name()) })
 }
 
-/// Sends a marker to each partition: who reads one of them knows what it says.
-pub fn to_each(sending: &Sending<'_>, place: &Place, partitions: usize, marker: &str, value: &Value) -> Result<(), SinkError> {
-    let text = value.to_string();
+/// Sends a marker to each partition: who reads one of them knows what it says. `epoch`: in which it is written.
+pub fn to_each(sending: &Sending<'_>, place: &Place, partitions: usize, epoch: u64, marker: &str, value: &Value) -> Result<(), SinkError> {
+    let (text, epoch) = (value.to_string(), epoch.to_string());
     (0..partitions).try_for_each(|partition| {
-        let headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: MARKER, value: Some(marker) });
+        let headers = OwnedHeaders::new_with_capacity(2).insert(Header { key: EPOCH, value: Some(&epoch) });
+        let headers = headers.insert(Header { key: MARKER, value: Some(marker) });
         sending.send(&place.topics.prefix, partition, None, Some(text.as_bytes()), headers)
     })
 }

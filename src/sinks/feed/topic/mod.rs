@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::gap;
 use crate::kafka::read;
@@ -42,7 +41,6 @@ struct Mark {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fed {
-    feed: Uuid,
     /// The epoch that was completed last, and the one before: a state that did not see the last completed goes back by one.
     last: Option<Mark>,
     before: Option<Mark>,
@@ -98,14 +96,14 @@ impl FeedTopic {
             return Ok(());
         };
         for mark in [&fed.begun, &fed.last].into_iter().flatten() {
-            if mark.begins.len() != ends.len() {
+            if mark.begins.len() != ends.len() && !ends.is_empty() {
                 return Err(SinkError::stop(format!(
                     "the topic {name} has {} partitions and had {}: keys would come to stand in others. Name another topic",
                     ends.len(),
                     mark.begins.len()
                 )));
             }
-            if mark.begins.iter().zip(&ends).any(|(begin, end)| begin > end) {
+            if ends.is_empty() || mark.begins.iter().zip(&ends).any(|(begin, end)| begin > end) {
                 return Err(SinkError::stop(format!(
                     "the topic {name} ends before what {progress} says was written to it: it was deleted or made anew. Name another topic, or \
                      delete {progress} too"
@@ -130,14 +128,14 @@ impl Sink for FeedTopic {
         let records = if counts[1].is_some() { self.place.records()? } else { Default::default() };
         let progress = Progress::<Fed>::find(&self.place, &records)?;
         self.match_up(progress.as_ref().map(|progress| &progress.of), counts[0])?;
-        let Some(Progress { state, of: fed, .. }) = progress else {
+        let Some(Progress { state, store, of: fed, .. }) = progress else {
             return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
         };
         let epoch_of = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.epoch);
         let (last, begun) = (epoch_of(&fed.last), epoch_of(&fed.begun));
         Ok(Standing {
             state: Some(state),
-            store: None,
+            store: Some(store),
             kinds: PerKind::from_fn(|_| last),
             begun: PerKind::from_fn(|kind| fed.owes[kind].or(begun)),
         })
@@ -153,7 +151,7 @@ impl Sink for FeedTopic {
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let partitions = self.place.ensure(&self.wanted())?[0];
-        let fresh = Fed { feed: Uuid::new_v4(), last: None, before: None, begun: None, owes: PerKind::default() };
+        let fresh = Fed { last: None, before: None, begun: None, owes: PerKind::default() };
         let (session, records) = Session::begin(self.place.clone(), run.state, fresh)?;
         self.match_up(Some(&session.progress.of), Some(partitions))?;
         let owed = read_owed(&self.place, &records)?;
@@ -205,7 +203,9 @@ impl Feeding {
         let (owed, partitions) = (&self.owed, self.partitions);
         self.session.transact(|sending| {
             send_owed(sending, &place, &before, owed)?;
-            missed.map_or(Ok(()), |missed| message::to_each(sending, &place, partitions, "gap", &serde_json::json!({ "gap": missed })))
+            missed.map_or(Ok(()), |missed| {
+                message::to_each(sending, &place, partitions, run.epoch.number, "gap", &serde_json::json!({ "gap": missed }))
+            })
         })
     }
 
@@ -230,7 +230,8 @@ impl Feeding {
             let records = ends.iter().filter_map(|(kind, end)| Some((kind.name().to_owned(), end.as_ref()?.records.into())));
             let records: serde_json::Map<_, _> = records.collect();
             let end = serde_json::json!({ "complete": run.epoch.number, "snapshot": run.month, "records": records });
-            message::to_each(sending, &place, partitions, "complete", &end)
-        })
+            message::to_each(sending, &place, partitions, run.epoch.number, "complete", &end)
+        })?;
+        self.session.until_seen(vec![(place.topics.prefix.clone(), partitions)])
     }
 }

@@ -1,7 +1,5 @@
 //! What the topic holds of an epoch, and what is owed to its readers.
 
-use std::collections::BTreeMap;
-
 use rdkafka::Offset;
 use rdkafka::message::OwnedHeaders;
 use roaring::RoaringTreemap;
@@ -10,7 +8,7 @@ use super::message::{Read, read};
 use crate::kafka::read::to_end;
 use crate::model::{Kind, PerKind};
 use crate::sinks::SinkError;
-use crate::sinks::kafka::{Place, Sending, unanswered};
+use crate::sinks::kafka::{Place, Records, Sending, unanswered};
 
 /// What was read back.
 pub struct Found {
@@ -41,7 +39,7 @@ fn key_of(kind: Kind) -> String {
 }
 
 /// What is owed, from the records of the progress topic.
-pub fn read_owed(place: &Place, records: &BTreeMap<String, Vec<u8>>) -> Result<PerKind<RoaringTreemap>, SinkError> {
+pub fn read_owed(place: &Place, records: &Records) -> Result<PerKind<RoaringTreemap>, SinkError> {
     let mut owed = PerKind::<RoaringTreemap>::default();
     for kind in Kind::ALL {
         let Some(bytes) = records.get(&key_of(kind)) else { continue };
