@@ -61,7 +61,7 @@ pub fn request(settings: &Settings) -> Result<Request> {
     Ok(Request {
         state: settings.state_dir()?.to_owned(),
         workers: settings.workers,
-        block: BlockSize::default(),
+        block: block(),
         memory: usize::try_from(settings.memory)?,
         delete_limit_percent: settings.delete_limit_percent,
         allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older },
@@ -69,6 +69,15 @@ pub fn request(settings: &Settings) -> Result<Request> {
         stop: Arc::clone(stop_requested()),
         progress: Arc::new(Progress::new(style)),
     })
+}
+
+/// Where blocks are cut; a test has smaller ones.
+fn block() -> BlockSize {
+    fail::fail_point!("block-records", |records| {
+        let records = records.and_then(|records| records.parse().ok()).unwrap_or(1);
+        BlockSize { records, ..BlockSize::default() }
+    });
+    BlockSize::default()
 }
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP; a second one ends the process at once.

@@ -196,6 +196,7 @@ impl<'a> Blocks<'a> {
     /// Waits for room, sends every worker its part, and begins the next block; the kind's last one says how it ended. `position`: where
     /// the next one begins, if it is known how to go on from there.
     pub(super) fn send(&mut self, ending: Option<Ending>, position: Option<SourcePosition>) -> Result<(), Interrupted> {
+        fail::fail_point!("before-block");
         if !self.budget.acquire(self.bytes) {
             return Err(Interrupted::Stopped);
         }

@@ -6,12 +6,12 @@ use super::harness::{Home, KINDS, Rows, assert_same};
 
 impl Broker {
     /// The flags that name the topics.
-    fn documents(&self) -> String {
+    pub fn documents(&self) -> String {
         format!("--brokers {} --document-topics {}", self.address, self.topic("docs"))
     }
 
     /// What the topics hold.
-    fn rows(&self) -> Rows {
+    pub fn rows(&self) -> Rows {
         let mut rows = Rows::new();
         for kind in KINDS {
             for message in self.messages(&format!("docs.{kind}s")) {

@@ -37,7 +37,7 @@ impl Broker {
     }
 
     /// How often each change is there: epoch, key and op.
-    fn changes(&self) -> BTreeMap<(String, String, String), u32> {
+    pub fn changes(&self) -> BTreeMap<(String, String, String), u32> {
         let mut changes = BTreeMap::new();
         for Seen { key, headers, .. } in self.messages(TOPIC) {
             if let Some(key) = key {

@@ -15,6 +15,8 @@ mod generated;
 mod graph;
 mod harness;
 mod kafka;
+#[cfg(feature = "failpoints")]
+mod ladder;
 mod links;
 mod oracle;
 mod plan;

@@ -1,0 +1,282 @@
+//! The ladder of interruptions: runs that die at each step, and at any moment, are taken up by the same command with another number of
+//! workers, and all stores end as those of runs that nobody disturbed, row by row, with changes and dead letters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::broker::Broker;
+use super::generated::odd;
+use super::graph::Server;
+use super::harness::{Database, Home, Ran, Rows, assert_same};
+use super::kafka::by_files;
+
+/// Small blocks, so that a month has many, read slowly, so that there are many batches, and checkpoints as often as can be.
+const BLOCKS: &str = "block-records=return(40);before-block=sleep(15)";
+
+/// Another pace, for runs that are to be killed on the way.
+const SLOWER: &str = "before-block=sleep(45)";
+
+const CHANGES: &str = "SELECT epoch || ' ' || kind || ' ' || id || ' ' || op || ' ' || coalesce(fields::text, '') FROM changes
+    UNION SELECT kind || ' ' || file || ' ' || position || ' ' || stage || ' ' || reason FROM dead_letters";
+
+/// From where and to where.
+struct Case {
+    home: Home,
+    /// Flags that name the sinks.
+    sinks: String,
+    /// Topics that months come from; else files.
+    from: Option<Broker>,
+    months: Vec<PathBuf>,
+    resumed: u32,
+    killed: u32,
+}
+
+impl Case {
+    fn new(sinks: &str, from: Option<Broker>) -> Case {
+        let case = Case { home: Home::new(), sinks: sinks.to_owned(), from, months: odd().folders(), resumed: 0, killed: 0 };
+        if let Some(broker) = &case.from {
+            case.months.iter().for_each(|month| drop(case.home.publish(month, broker, "--partitions 3").json(0)));
+        }
+        case
+    }
+
+    /// A run to this month.
+    fn run(&self, month: usize, workers: u64, points: &str) -> Command {
+        let rest = format!("--checkpoint-interval 0 -w {workers} {}", self.sinks);
+        let mut command = match &self.from {
+            None => self.home.refreshing(&self.months[month], &rest),
+            Some(broker) => {
+                let (flags, to) = (broker.flags(), format!("--from earliest --to-snapshot 2026-0{}", month + 1));
+                self.home.command(&format!("replay --json {flags} --state state {to} {rest}"))
+            }
+        };
+        command.env("FAILPOINTS", format!("{BLOCKS};{points}"));
+        command
+    }
+
+    /// Runs to its end.
+    #[track_caller]
+    fn finish(&mut self, month: usize, workers: u64) -> Value {
+        let ran = Ran::of(&self.run(month, workers, "").output().expect("it starts"));
+        let report = ran.json(3);
+        let report = report.as_array().map_or(report.clone(), |all| all[0].clone());
+        self.resumed += u32::from(!report["resumed_from"].is_null());
+        report
+    }
+
+    /// Dies at a point, and is taken up.
+    fn die(&mut self, month: usize, workers: u64, points: &str) {
+        let died = self.run(month, workers, points).output().expect("it starts");
+        assert!(!died.status.success(), "{points}");
+        self.killed += 1;
+    }
+
+    /// Is killed after some time, counted from its start or from its first checkpoint, if it is still there then.
+    fn kill(&mut self, month: usize, workers: u64, from_checkpoint: bool, after: Duration) -> bool {
+        let checkpoint = self.home.path("state/checkpoint");
+        let before = std::fs::read(&checkpoint).ok();
+        let log = std::fs::File::options().create(true).append(true).open(self.home.path("log")).expect("a log");
+        let mut child = self.run(month, workers, SLOWER).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+        let mut ended = || child.try_wait().expect("asked").is_some();
+        while from_checkpoint && !ended() && std::fs::read(&checkpoint).ok().is_none_or(|now| Some(now) == before) {
+            sleep(Duration::from_millis(5));
+        }
+        sleep(after);
+        let ended = ended();
+        child.kill().expect("SIGKILL");
+        child.wait().expect("ended");
+        self.killed += u32::from(!ended);
+        ended
+    }
+
+    /// All months, each killed at random moments and finished.
+    fn kill_at_random(&mut self, seed: &mut u64, times: u32) {
+        let mut next = |below: u64| {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*seed >> 33) % below
+        };
+        for month in 0..self.months.len() {
+            let (before, mut tried) = (self.killed, 0);
+            while self.killed - before < times && tried < 2 * times {
+                tried += 1;
+                let (from_checkpoint, after) = if next(3) > 0 { (true, next(300)) } else { (false, next(2000)) };
+                if self.kill(month, 1 + next(4), from_checkpoint, Duration::from_millis(after)) {
+                    break;
+                }
+            }
+            let ran = Ran::of(&self.run(month, 1 + next(4), "").output().expect("it starts"));
+            assert!(matches!(ran.status, Some(0 | 3)), "{}", ran.stderr);
+            self.resumed += taken_up(&ran.stderr);
+        }
+        self.resumed += taken_up(&std::fs::read_to_string(self.home.path("log")).expect("a log"));
+    }
+}
+
+/// How many runs say that they went on.
+fn taken_up(log: &str) -> u32 {
+    log.matches("going on where the run before was").count() as u32
+}
+
+/// What undisturbed runs come to.
+struct Expected {
+    rows: Rows,
+    told: BTreeSet<String>,
+    reports: Vec<Value>,
+}
+
+fn expected() -> &'static Expected {
+    static EXPECTED: std::sync::OnceLock<Expected> = std::sync::OnceLock::new();
+    EXPECTED.get_or_init(|| {
+        let (files, reports) = by_files(&odd().folders());
+        Expected { rows: files.sqlite("files.sqlite"), told: files.told("files.sqlite"), reports }
+    })
+}
+
+/// Steps at which a run dies: the fifth batch before and after it is written, checkpoints, and the last steps.
+const STEPS: [&str; 8] = [
+    "before-write=4*off->panic",
+    "after-write=4*off->panic",
+    "checkpoint-taken=panic",
+    "checkpoint-taken=6*off->panic",
+    "worker-panics=40*off->return",
+    "before-complete=return",
+    "before-state=return",
+    "state-before-rename=1*off->panic",
+];
+
+fn lines(home: &Home) -> Vec<String> {
+    let plain = |line: &Value| {
+        let mut line = line.clone();
+        // Ticks of deletes depend on the number of workers.
+        line.as_object_mut().expect("an object").remove("tick");
+        line.to_string()
+    };
+    let mut lines: Vec<_> = home.feed("feed.jsonl").iter().map(plain).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn from_files_into_sqlite_postgres_and_the_feed_a_run_that_dies_at_any_step_is_taken_up_to_the_same_rows_changes_and_lines() {
+    let undisturbed = Case::new("--sqlite store.sqlite --feed feed.jsonl", None);
+    (0..3).for_each(|month| drop(Ran::of(&undisturbed.run(month, 1, "").output().expect("it starts")).json(3)));
+    let postgres = Database::new();
+    let url = postgres.as_ref().map_or_else(String::new, |database| format!("--postgres {}", database.url()));
+    let mut case = Case::new(&format!("--sqlite store.sqlite --feed feed.jsonl {url}"), None);
+    for (number, steps) in STEPS.chunks(3).enumerate() {
+        steps.iter().enumerate().for_each(|(at, step)| case.die(number, 1 + at as u64, step));
+        let report = case.finish(number, 2 + number as u64);
+        assert_eq!(report["kinds"], expected().reports[number]["kinds"], "counts are of the whole month");
+    }
+    assert!(case.resumed >= 2, "{} of 3 months were taken up where they were", case.resumed);
+    assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite");
+    assert_eq!(case.home.told("store.sqlite"), expected().told);
+    assert!(lines(&case.home) == lines(&undisturbed.home), "each line once");
+    if let Some(postgres) = &postgres {
+        assert_same(&postgres.rows(), &expected().rows, "PostgreSQL");
+        let again = Database::new().expect("a server");
+        let other = Case::new(&format!("--postgres {}", again.url()), None);
+        (0..3).for_each(|month| drop(Ran::of(&other.run(month, 1, "").output().expect("it starts")).json(3)));
+        assert_eq!(postgres.texts(CHANGES), again.texts(CHANGES));
+    }
+}
+
+#[test]
+fn from_topics_into_sqlite_the_feed_topic_and_topics_of_documents_a_run_that_dies_at_any_step_is_taken_up() {
+    let (Some(from), Some(to)) = (Broker::new(), Broker::new()) else { return };
+    let sinks = format!(
+        "--sqlite store.sqlite {} --document-topics {}",
+        to.feed().replace(&format!("--brokers {}", to.address), ""),
+        to.topic("docs")
+    );
+    let mut case = Case::new(&sinks, Some(from));
+    for (number, steps) in STEPS.chunks(3).enumerate() {
+        steps.iter().enumerate().for_each(|(at, step)| case.die(number, 1 + at as u64, step));
+        let report = case.finish(number, 2 + number as u64);
+        assert_eq!(report["kinds"], expected().reports[number]["kinds"]);
+    }
+    assert!(case.resumed >= 2, "{} of 3 months were taken up where they were", case.resumed);
+    assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite");
+    assert_eq!(case.home.told("store.sqlite"), expected().told);
+    assert_same(&to.folded(), &expected().rows, "the feed folded");
+    assert_same(&to.rows(), &expected().rows, "documents");
+    let changes = to.changes();
+    assert!(changes.values().all(|times| *times == 1), "each change once");
+    let all = expected().told.iter().filter(|line| line.starts_with("change ")).count();
+    assert_eq!(changes.len(), all, "all of them");
+}
+
+#[test]
+fn from_files_into_the_graph_a_run_that_dies_at_any_step_is_taken_up_to_the_same_nodes_and_relationships() {
+    let Some(server) = Server::new() else { return };
+    let undisturbed = Case::new(&server.sink(), None);
+    (0..3).for_each(|month| drop(Ran::of(&undisturbed.run(month, 1, "").output().expect("it starts")).json(3)));
+    let graph = server.save(&undisturbed.home.path("graph"));
+    server.empty();
+    let mut case = Case::new(&server.sink(), None);
+    for (number, steps) in STEPS.chunks(3).enumerate() {
+        steps.iter().enumerate().for_each(|(at, step)| case.die(number, 1 + at as u64, step));
+        let report = case.finish(number, 2 + number as u64);
+        assert_eq!(report["kinds"], expected().reports[number]["kinds"]);
+    }
+    assert!(case.resumed >= 2, "{} of 3 months were taken up where they were", case.resumed);
+    assert!(server.save(&case.home.path("graph")) == graph, "node by node, relationship by relationship");
+    assert_eq!(case.home.run(&format!("verify --state state --json {}", server.sink())).json(0)["equal"], true);
+}
+
+#[test]
+fn runs_that_are_killed_at_forty_random_moments_end_as_if_nothing_had_happened_and_most_go_on_where_they_were() {
+    let begun = Instant::now();
+    let mut seed = std::process::id().into();
+    println!("seed {seed}");
+    let (mut killed, mut resumed) = (0, 0);
+    let mut count = |case: &Case| {
+        println!("{}: killed {}, taken up {}, {:?}", case.sinks, case.killed, case.resumed, begun.elapsed());
+        (killed, resumed) = (killed + case.killed, resumed + case.resumed);
+    };
+
+    let postgres = Database::new();
+    let url = postgres.as_ref().map_or_else(String::new, |database| format!("--postgres {}", database.url()));
+    let mut case = Case::new(&format!("--sqlite store.sqlite --feed feed.jsonl {url}"), None);
+    case.kill_at_random(&mut seed, 6);
+    count(&case);
+    assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite");
+    assert_eq!(case.home.told("store.sqlite"), expected().told);
+    let mut folded: BTreeMap<(String, String), Value> = BTreeMap::new();
+    for line in case.home.feed("feed.jsonl") {
+        let key = (line["kind"].as_str().expect("a kind").to_owned(), line["id"].as_str().expect("an id").to_owned());
+        if line["op"] == "delete" { drop(folded.remove(&key)) } else { drop(folded.insert(key, line["document"].clone())) }
+    }
+    let documents: BTreeMap<_, _> =
+        expected().rows.iter().map(|((kind, id), (_, document))| (((*kind).to_owned(), id.clone()), document.clone())).collect();
+    assert!(folded == documents, "the feed folded");
+    if let Some(postgres) = &postgres {
+        assert_same(&postgres.rows(), &expected().rows, "PostgreSQL");
+    }
+
+    if let (Some(from), Some(to)) = (Broker::new(), Broker::new()) {
+        let sinks = format!("--sqlite store.sqlite --feed kafka:{}", to.topic("changes"));
+        let mut case = Case::new(&sinks, Some(from));
+        case.kill_at_random(&mut seed, 5);
+        count(&case);
+        assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite from topics");
+        assert_eq!(case.home.told("store.sqlite"), expected().told);
+        assert_same(&to.folded(), &expected().rows, "the feed folded");
+        assert!(to.changes().values().all(|times| *times == 1), "each change once");
+    }
+
+    if let Some(server) = Server::new() {
+        let mut case = Case::new(&server.sink(), None);
+        case.kill_at_random(&mut seed, 5);
+        count(&case);
+        assert_eq!(case.home.run(&format!("verify --state state --json {}", server.sink())).json(0)["equal"], true);
+    }
+    println!("killed {killed}, taken up where they were {resumed}");
+    assert!(killed >= 40, "{killed} runs were killed");
+    assert!(resumed >= 15, "runs go on, and do not only begin anew");
+}
