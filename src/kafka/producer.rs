@@ -186,8 +186,7 @@ impl Producer {
 
     /// Commits.
     pub fn commit(&self) -> Result<(), Failure> {
-        let unanswered = |_| Err(Failure { why: Why::Unanswered, message: "a failpoint".to_owned() });
-        fail::fail_point!("commit-refused", unanswered);
+        fail::fail_point!("commit-refused", |_| Err(Failure { why: Why::Unanswered, message: "a failpoint".to_owned() }));
         let began = Instant::now();
         loop {
             match self.client.commit_transaction(PATIENCE) {
@@ -200,7 +199,7 @@ impl Producer {
                 }
             }
         }
-        fail::fail_point!("commit-unanswered", unanswered);
+        fail::fail_point!("commit-unanswered", |_| Err(Failure { why: Why::Unanswered, message: "a failpoint".to_owned() }));
         fail::fail_point!("after-transaction");
         Ok(())
     }

@@ -117,6 +117,7 @@ fn refresh_opened(
         let mut refreshed = Refreshed::default();
         refreshed.report.snapshot = snapshot.month.clone();
         note_unread(state.manifest(), &members, sinks, &PerKind::default(), &mut refreshed.notes);
+        note_owed(state.manifest(), sinks, &PerKind::default(), &mut refreshed.notes)?;
         for (kind, applied) in state.manifest().kinds.iter() {
             let withheld = applied.as_ref().filter(|applied| applied.deletes_withheld > 0 && snapshot.files[kind].is_some());
             let why = || "they were withheld when this snapshot was applied; --allow-deletes takes them".to_owned();
@@ -263,6 +264,7 @@ fn refresh_opened(
     }
     note_reached(&mut manifest, &snapshot);
     note_unread(&before, &members, sinks, &plan.read, &mut refreshed.notes);
+    note_owed(&manifest, sinks, &plan.read, &mut refreshed.notes)?;
     fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
     state.replace(manifest)?;
     refreshed.notes.rejected = applied.findings.rejected;
@@ -352,6 +354,16 @@ fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>],
             notes.behind.push((sink.name(), kind, manifest.records()[kind]));
         }
     }
+}
+
+/// Notes kinds that this run does not read and of which a feed owes something to its readers.
+fn note_owed(manifest: &Manifest, sinks: &mut [Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) -> Result<()> {
+    for sink in sinks.iter_mut().filter(|sink| sink.holds() == Holds::Messages) {
+        for (kind, begun) in sink.standing()?.begun.iter().filter(|(kind, _)| !read[*kind]) {
+            notes.behind.extend(begun.map(|_| (sink.name(), kind, manifest.records()[kind])));
+        }
+    }
+    Ok(())
 }
 
 fn run_of(

@@ -3,6 +3,7 @@
 use super::broker::Broker;
 use super::generated::{odd, small};
 use super::harness::{Home, KINDS, Rows, assert_same};
+use super::kafka::noise;
 
 impl Broker {
     /// The flags that name the topics.
@@ -85,6 +86,26 @@ fn topics_that_would_not_keep_documents_are_refused_with_each_setting_named() {
         "name other topics with --document-topics",
     ]);
     assert!(!home.path("state/manifest.json").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_document_that_no_topic_takes_leaves_its_kind_behind_and_ends_a_run_with_a_feed() {
+    let Some(broker) = Broker::new() else { return };
+    let home = Home::new();
+    let long = noise(50 << 20);
+    let artist = |id: u64, profile: &str| format!("<artist><id>{id}</id><name>A</name><profile>{profile}</profile></artist>\n");
+    let xml = format!("<artists>\n{}{}{}</artists>", artist(6, "x"), artist(7, &long), artist(8, "x"));
+    let dumps = home.dumps("2026-01", &[("artists", xml.as_bytes())]);
+    let ran = home.refresh(&dumps, &format!("{} --partitions 2", broker.documents()));
+    assert_eq!(ran.status, Some(3), "{}", ran.stderr);
+    ran.said(&[
+        "the message with the key 7",
+        "max.message.bytes is 33554432",
+        "document_topics refuses artist 7",
+        "document_topics is still behind: 1 artists",
+    ]);
+    assert_eq!(broker.rows().into_keys().map(|(_, id)| id).collect::<Vec<_>>(), ["6", "8"]);
+    home.refresh(&dumps, &format!("--state other {}", broker.feed())).refused(&["the message with the key artist/7", "it is too large"]);
 }
 
 #[cfg(feature = "failpoints")]

@@ -323,7 +323,9 @@ mod interrupted {
                 let again = case.home.path("again");
                 crate::harness::copy(&case.months[2], &again);
                 std::fs::remove_file(again.join("discogs_20260301_labels.xml.gz")).expect("removed");
-                case.home.refresh(&again, &format!("{} -w 1", case.sinks())).said(&["sqlite is still behind"]);
+                case.home
+                    .refresh(&again, &format!("{} -w 1", case.sinks()))
+                    .said(&["sqlite is still behind", "feed is still behind: 100 labels"]);
                 assert!(
                     case.home.run(&format!("status --state state {}", case.sinks())).stdout.contains("feed: behind"),
                     "labels are owed"

@@ -173,19 +173,21 @@ fn a_record_of_twelve_megabytes_comes_through() {
     assert_eq!(rows.len(), 2);
 }
 
-#[test]
-fn a_record_that_no_limit_lets_pass_is_named_with_its_size_and_all_limits() {
-    let Some(broker) = Broker::new() else { return };
-    let home = Home::new();
-    // What does not shrink: a topic's limit counts what is compressed.
+/// What does not shrink: a topic's limit counts what is compressed.
+pub fn noise(bytes: usize) -> String {
     let mut noise = 1_u64;
     let mut letter = || {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'0' + (noise >> 58) as u8)
     };
-    let profile: String =
-        std::iter::repeat_with(&mut letter).map(|letter| if letter == '<' { '>' } else { letter }).take(50 << 20).collect();
-    let xml = format!("<artists>\n<artist><id>7</id><profile>{profile}</profile></artist>\n</artists>");
+    std::iter::repeat_with(&mut letter).map(|letter| if letter == '<' { '>' } else { letter }).take(bytes).collect()
+}
+
+#[test]
+fn a_record_that_no_limit_lets_pass_is_named_with_its_size_and_all_limits() {
+    let Some(broker) = Broker::new() else { return };
+    let home = Home::new();
+    let xml = format!("<artists>\n<artist><id>7</id><profile>{}</profile></artist>\n</artists>", noise(50 << 20));
     let dumps = home.dumps("2026-01", &[("artists", xml.as_bytes())]);
     let ran = home.publish(&dumps, &broker, "--partitions 2");
     ran.refused(&[
