@@ -26,7 +26,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let location = info.location().map(|location| format!(" at {location}")).unwrap_or_default();
     let mut text = format!(
         "\nthread {} panicked{location}: {message}\n\
-         this is a defect of discodiff {}; nothing of this month is taken over: run the same command again\n",
+         this is a defect of discodiff {}: run the same command again, it goes on\n",
         thread.name().unwrap_or("without a name"),
         env!("CARGO_PKG_VERSION"),
     );

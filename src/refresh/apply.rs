@@ -128,7 +128,10 @@ pub fn apply(
         rounds,
         taken_up,
     };
-    let outcomes = watched(&reading, request, &stop, || dataflow::run(setting, equipment));
+    // With checkpoints it ends with one, and without at once.
+    let gently = scribe.is_some();
+    let end = move |stop: &Stop| if gently { trail.end() } else { stop.fail(StoppedOnRequest.into()) };
+    let outcomes = watched(&reading, request, || end(&stop), || dataflow::run(setting, equipment));
     // On every way out the reader is let go of, and the writers have ended.
     budget.close();
     let mut reports = Vec::with_capacity(threads.len());
@@ -204,7 +207,7 @@ fn start(
 }
 
 /// Runs `work` while showing how far the reader has come, and stops it when the user wants that.
-fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: impl FnOnce() -> T + Send) -> T {
+fn watched<T: Send>(reading: &Reading, request: &Request, end: impl Fn() + Send, work: impl FnOnce() -> T + Send) -> T {
     const LOOK: Duration = Duration::from_millis(100);
     thread::scope(|scope| {
         let (done, ended) = bounded::<()>(0);
@@ -234,7 +237,7 @@ fn watched<T: Send>(reading: &Reading, request: &Request, stop: &Stop, work: imp
                     return;
                 }
                 if request.stop.load(Ordering::Relaxed) {
-                    stop.fail(StoppedOnRequest.into());
+                    end();
                 }
             }
         });

@@ -27,11 +27,17 @@ use crate::model::graph::Dictionary;
 use crate::model::{Key, Kind, PerKind};
 use crate::sinks::driver::Refused;
 use crate::sinks::{Need, Sink};
-use crate::sources::{Budget, Place, Snapshot, Stop, Tick, Trail, kind_of};
+use crate::sources::{Budget, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
 use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, replay};
 
 /// Texts of the dictionary in one entry.
 const TEXTS: usize = 16_384;
+
+/// How long it is waited for notes before it is looked at the clock and at whether the run is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a run that is to end may take for its last checkpoint: what is in flight is committed in a fraction of that.
+const LAST: Duration = Duration::from_secs(5);
 
 /// What a checkpoint is taken with.
 pub struct Scribe {
@@ -96,12 +102,19 @@ impl Scribe {
         let mut last = self.checkpoint.mark.tick;
         let mut done: BTreeMap<usize, Tick> = BTreeMap::new();
         let mut open = false;
+        let mut ending: Option<Instant> = None;
         loop {
+            if self.trail.is_ending() {
+                next = Instant::now();
+                if ending.get_or_insert_with(Instant::now).elapsed() > LAST {
+                    self.stop.fail(StoppedOnRequest.into());
+                }
+            }
             if !open && Instant::now() >= next {
                 rounds.0.fetch_add(1, Ordering::Relaxed);
                 open = true;
             }
-            let wait = if open { self.interval.max(Duration::from_millis(50)) } else { next.saturating_duration_since(Instant::now()) };
+            let wait = if open { LOOK } else { next.saturating_duration_since(Instant::now()).min(LOOK) };
             match notes.recv_timeout(wait) {
                 Ok(Note::Entry(tick, entry, bytes)) => {
                     writer.push(tick, entry.what(), &entry.encode()?)?;
@@ -112,6 +125,9 @@ impl Scribe {
                     if done.len() == self.workers {
                         let below = std::mem::take(&mut done).into_values().min().unwrap_or(0);
                         last = self.take(&mut writer, below, last)?;
+                        if ending.is_some() && self.trail.is_done(below) {
+                            self.stop.fail(StoppedOnRequest.into());
+                        }
                         next = Instant::now() + self.interval;
                         open = false;
                     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -41,6 +42,9 @@ pub struct Position {
     /// Whether the kind has been read to its end.
     pub done: AtomicBool,
 }
+
+/// How long a reader that is to read no more waits before it looks whether the run is over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A reading under way.
 #[derive(Debug)]
@@ -166,6 +170,7 @@ pub(super) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn new(tick: Tick, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget, trail: &'a Trail) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
+        trail.goes_on_at(tick);
         Blocks { size, tick, parts, records: 0, bytes: 0, outlets, budget, trail }
     }
 
@@ -197,6 +202,13 @@ impl<'a> Blocks<'a> {
     /// the next one begins, if it is known how to go on from there.
     pub(super) fn send(&mut self, ending: Option<Ending>, position: Option<SourcePosition>) -> Result<(), Interrupted> {
         fail::fail_point!("before-block");
+        while self.trail.is_ending() {
+            // The inlets stay open: closed, they would say that all was read.
+            if self.budget.is_closed() {
+                return Err(Interrupted::Stopped);
+            }
+            thread::sleep(LOOK);
+        }
         if !self.budget.acquire(self.bytes) {
             return Err(Interrupted::Stopped);
         }
@@ -211,6 +223,7 @@ impl<'a> Blocks<'a> {
             }
         }
         self.tick += 1;
+        self.trail.goes_on_at(self.tick);
         self.records = 0;
         self.bytes = 0;
         Ok(())

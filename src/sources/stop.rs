@@ -10,7 +10,7 @@ use super::Budget;
 
 /// The user asked the program to stop, and it did.
 #[derive(Debug, Error)]
-#[error("stopped on request: nothing of this month is taken over, the same command applies it")]
+#[error("stopped on request: the same command goes on")]
 pub struct StoppedOnRequest;
 
 /// Set once, by the first error; everything that waits looks at it.

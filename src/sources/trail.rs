@@ -1,6 +1,7 @@
 //! The reader's trail: where it stood after each block, so that it can go on from there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,10 @@ impl Mark {
 pub struct Trail {
     epoch: u64,
     inner: Mutex<Inner>,
+    /// The block that comes next.
+    next: AtomicU64,
+    /// Nothing more is to be read.
+    ending: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -68,12 +73,32 @@ struct Inner {
 impl Trail {
     /// A trail of this epoch.
     pub fn new(epoch: u64) -> Trail {
-        Trail { epoch, inner: Mutex::default() }
+        Trail { epoch, inner: Mutex::default(), next: AtomicU64::new(0), ending: AtomicBool::new(false) }
     }
 
     /// The epoch's number.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Has the reader read no more: what is on its way goes on, and then there is a last checkpoint.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the reader is to read no more.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the block of this tick comes next.
+    pub fn goes_on_at(&self, tick: Tick) {
+        self.next.store(tick, Ordering::Relaxed);
+    }
+
+    /// Whether all that was read is done, where all ticks below this one are.
+    pub fn is_done(&self, done: Tick) -> bool {
+        done >= self.next.load(Ordering::Relaxed)
     }
 
     /// Notes where the reader stands after the block of this tick, which may be its kind's last.

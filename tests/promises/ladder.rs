@@ -280,3 +280,27 @@ fn runs_that_are_killed_at_forty_random_moments_end_as_if_nothing_had_happened_a
     assert!(killed >= 40, "{killed} runs were killed");
     assert!(resumed >= 15, "runs go on, and do not only begin anew");
 }
+
+#[test]
+fn a_run_that_is_asked_to_stop_finishes_what_is_on_its_way_and_ends_with_a_checkpoint_and_status_4() {
+    let mut case = Case::new("--sqlite store.sqlite --feed feed.jsonl", None);
+    let line = format!("--checkpoint-interval 86400 {}", case.sinks);
+    let mut command = case.home.refreshing(&case.months[0], &line);
+    let pace = format!("{BLOCKS};{SLOWER}");
+    let mut child = command.env("FAILPOINTS", pace).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    sleep(Duration::from_millis(900));
+    let begun = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("sent").success());
+    let status = child.wait().expect("ended");
+    assert!(begun.elapsed() < Duration::from_secs(8), "it ends soon");
+    let ran = Ran::of(&child.wait_with_output().expect("read"));
+    assert_eq!((status.code(), ran.stdout.as_str()), (Some(4), ""), "{}", ran.stderr);
+    ran.said(&["stopped on request: the same command goes on"]);
+    let written = case.home.sqlite("store.sqlite").len() as u64;
+    let report = case.finish(0, 3);
+    let resumed = &report["resumed_from"];
+    assert!(resumed["records"].as_u64().is_some_and(|records| records > 0), "{resumed}");
+    assert_eq!(report["kinds"], expected().reports[0]["kinds"]);
+    let inserted = report["sinks"]["sqlite"]["inserted"].as_u64().expect("a number");
+    assert_eq!(inserted + written, case.home.sqlite("store.sqlite").len() as u64, "nothing was written twice");
+}
