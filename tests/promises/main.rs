@@ -15,6 +15,7 @@ mod links;
 mod oracle;
 mod plan;
 mod real;
+mod secured;
 mod standing;
 mod state;
 mod verify;

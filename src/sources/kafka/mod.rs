@@ -16,7 +16,9 @@
 //! transactions as the records, so it always says exactly how many of them a read_committed reader sees, and where they begin and end.
 //!
 //! - `message`: what stands in keys, headers and markers
+//! - `brokers`: which they are, and how a client is let in
 //! - `client`: how clients are set up, and what their errors mean
+//! - `refusal`: why a broker does not let a client in
 //! - `topics`: makes topics, and says what is wrong with those that are there
 //! - `catalogue`: attempts, how they are read, and which of them are to be applied
 //! - `publish`: the producer
@@ -24,15 +26,18 @@
 //!
 //! What it does not see: topics copied by a mirror, whose offsets are others. Records there are right, and the catalogue is not.
 
+mod brokers;
 mod catalogue;
 mod client;
 mod consume;
 mod message;
 mod publish;
+mod refusal;
 mod topics;
 
 use crate::model::Kind;
 
+pub use brokers::{Brokers, Login, Sasl, Tls};
 pub use catalogue::{Attempt, Catalogue, Ends, Reached};
 pub(super) use consume::work;
 pub use consume::{Stretch, commit};
@@ -41,8 +46,8 @@ pub use publish::{Publication, Published, Publishing, publish};
 /// Where the topics are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
-    /// `host:port`, several of them separated by commas.
-    pub brokers: String,
+    /// On which brokers.
+    pub brokers: Brokers,
     /// What the names of the topics begin with.
     pub prefix: String,
 }

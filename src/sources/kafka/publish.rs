@@ -225,7 +225,10 @@ struct Transaction {
 impl<'a> Publisher<'a> {
     fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
         let patience = PATIENCE.as_millis().to_string();
-        let producer: ThreadedProducer<Deliveries> = client::config(&request.topics)
+        let producer: ThreadedProducer<Deliveries> = request
+            .topics
+            .brokers
+            .config()
             .set("transactional.id", format!("discodiff.{}", request.topics.prefix))
             .set("transaction.timeout.ms", &patience)
             .set("message.timeout.ms", &patience)
