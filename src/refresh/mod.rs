@@ -10,6 +10,7 @@
 
 mod apply;
 mod dataflow;
+mod due;
 mod judge;
 mod mend;
 mod plan;
@@ -33,6 +34,7 @@ use crate::state::{Applied, Begun, Deletes, Links, Manifest, State, check, load_
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use dataflow::SavedLinks;
+pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge};
 use mend::mend;
 pub use plan::{Foreseen, foresee};

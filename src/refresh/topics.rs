@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::due::Due;
 use super::{Refreshed, Request, refresh_to};
-use crate::model::{Kind, PerKind};
+use crate::model::PerKind;
 use crate::sinks::Sink;
 use crate::sources::kafka::{Attempt, Catalogue, Stretch, Topics, commit};
 use crate::sources::{DumpFile, Place, Snapshot};
-use crate::state::{Manifest, State};
+use crate::state::State;
 
 /// Brings the sinks that `open` gives to each snapshot that was published completely and not applied yet, the oldest month first; gives
 /// what each came to. Where there is none, what the state holds is looked at, as a sink may be new or behind.
@@ -24,10 +25,10 @@ pub fn refresh_topics(request: &Request, topics: &Topics, mut open: impl FnMut()
     let catalogue = Catalogue::find(topics)?;
     let mut refreshed = Vec::new();
     let state = State::look(&request.state)?;
-    let due = PerKind::from_fn(|kind| due(&catalogue, kind, state.manifest(), request.allowed.older));
+    let due = PerKind::from_fn(|kind| Due::of(&catalogue, kind, state.manifest(), request.allowed.older));
     drop(state);
     for (_, due) in due.iter() {
-        due.words.iter().for_each(|words| tracing::info!("{words}"));
+        due.words().iter().for_each(|words| tracing::info!("{words}"));
     }
     // All that is to be applied is looked at before any of it is: a month must not be left out because its records have expired.
     let news = due.0.iter().any(|due| !due.news.is_empty());
@@ -80,42 +81,4 @@ fn attempt(file: &DumpFile) -> Option<&Attempt> {
         Place::Topic(stretch) => Some(&stretch.attempt),
         Place::File(_) => None,
     }
-}
-
-/// What of a kind is to be done.
-#[derive(Debug, Default)]
-struct Due<'a> {
-    /// Not applied yet, in order.
-    news: Vec<&'a Attempt>,
-    /// What the state holds.
-    held: Option<&'a Attempt>,
-    /// What is not applied, and why.
-    words: Vec<String>,
-}
-
-fn due<'a>(catalogue: &'a Catalogue, kind: Kind, manifest: &Manifest, older: bool) -> Due<'a> {
-    let mut due = Due::default();
-    let applied = manifest.kinds[kind].as_ref();
-    let newest = catalogue.newest(kind);
-    due.held =
-        newest.iter().find(|attempt| attempt.ends.is_some() && applied.is_some_and(|applied| applied.sha256 == attempt.snapshot)).copied();
-    let noted = manifest.topics[kind].as_ref().filter(|reached| reached.log == catalogue.log()).map(|reached| reached.attempt);
-    // What lies before a snapshot that the state holds was overtaken, be it from files.
-    let reached = noted.max(due.held.map(|held| held.attempt)).unwrap_or(0);
-    for attempt in newest.into_iter().filter(|attempt| attempt.attempt > reached) {
-        let name = format!("{} ({}, attempt {})", attempt.file, attempt.month, attempt.attempt);
-        match applied {
-            _ if attempt.ends.is_none() => due.words.push(format!(
-                "{name} is not complete: {} records so far. It is applied once its publisher has come to its end",
-                crate::telemetry::words::count(attempt.records)
-            )),
-            Some(applied) if applied.month > attempt.month && !older => {
-                due.words
-                    .push(format!("{name} is older than {}, which the state holds: passed over (--allow-older goes back)", applied.month));
-            }
-            _ => due.news.push(attempt),
-        }
-    }
-    due.news.sort_by_key(|attempt| (&attempt.month, attempt.attempt));
-    due
 }

@@ -18,4 +18,5 @@ mod real;
 mod secured;
 mod standing;
 mod state;
+mod told;
 mod verify;

@@ -21,6 +21,7 @@
 //! - `refusal`: why a broker does not let a client in
 //! - `topics`: makes topics, and says what is wrong with those that are there
 //! - `catalogue`: attempts, how they are read, and which of them are to be applied
+//! - `survey`: what brokers and topics are like, in words
 //! - `publish`: the producer
 //! - `consume`: the consumer
 //!
@@ -33,6 +34,7 @@ mod consume;
 mod message;
 mod publish;
 mod refusal;
+mod survey;
 mod topics;
 
 use crate::model::Kind;
@@ -42,6 +44,7 @@ pub use catalogue::{Attempt, Catalogue, Ends, Reached};
 pub(super) use consume::work;
 pub use consume::{Stretch, commit};
 pub use publish::{Publication, Published, Publishing, publish};
+pub use survey::{Survey, survey};
 
 /// Where the topics are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,18 @@
 //! Makes topics, and says what is wrong with those that are there.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
 use crate::model::Kind;
+
+/// The client that topics are made and asked about with.
+pub type Admin = AdminClient<Heard>;
 
 /// What a topic must take: four times the largest real record (7 MB), and a third of what a broker takes as one request.
 const MESSAGE_BYTES: u64 = 32 << 20;
@@ -23,14 +28,14 @@ const OF_RECORDS: [(&str, &str); 4] =
 const OF_CATALOGUE: [(&str, &str); 1] = [("cleanup.policy", "compact")];
 
 /// Makes the topics of these kinds and the catalogue, or finds them fit; gives the number of partitions of each kind's.
-pub fn ensure(admin: &AdminClient<Heard>, topics: &Topics, kinds: &[Kind], partitions: Option<usize>) -> Result<Vec<usize>> {
+pub fn ensure(admin: &Admin, topics: &Topics, kinds: &[Kind], partitions: Option<usize>) -> Result<Vec<usize>> {
     let metadata = client::metadata(topics)?;
     let mut wrong = Vec::new();
-    check_or_make(admin, &metadata, &topics.catalogue(), 1, &OF_CATALOGUE, &mut wrong)?;
+    check_or_make(admin, &metadata, topics, None, 1, &mut wrong)?;
     let mut counts = Vec::with_capacity(kinds.len());
     for kind in kinds {
         let (name, wanted) = (topics.of(*kind), partitions.unwrap_or(PARTITIONS));
-        let found = check_or_make(admin, &metadata, &name, wanted, &OF_RECORDS, &mut wrong)?;
+        let found = check_or_make(admin, &metadata, topics, Some(*kind), wanted, &mut wrong)?;
         if let Some(partitions) = partitions.filter(|partitions| *partitions != found) {
             wrong.push(format!("{name}: it has {found} partitions, and --partitions says {partitions}: leave that out, or say {found}"));
         }
@@ -46,33 +51,29 @@ pub fn ensure(admin: &AdminClient<Heard>, topics: &Topics, kinds: &[Kind], parti
     Ok(counts)
 }
 
+/// Settings that a topic of a kind must have, or the catalogue.
+fn wanted(kind: Option<Kind>) -> &'static [(&'static str, &'static str)] {
+    if kind.is_some() { &OF_RECORDS } else { &OF_CATALOGUE }
+}
+
 fn check_or_make(
-    admin: &AdminClient<Heard>,
+    admin: &Admin,
     metadata: &Metadata,
-    name: &str,
+    topics: &Topics,
+    kind: Option<Kind>,
     partitions: usize,
-    settings: &[(&'static str, &'static str)],
     wrong: &mut Vec<String>,
 ) -> Result<usize> {
+    let name = &kind.map_or_else(|| topics.catalogue(), |kind| topics.of(kind));
     if let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) {
-        let config = settings_of(admin, name)?;
-        for (setting, wanted) in settings {
-            let found = config.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
-            let enough = match *setting {
-                "max.message.bytes" => found.parse::<u64>().is_ok_and(|bytes| bytes >= MESSAGE_BYTES),
-                _ => found == *wanted,
-            };
-            if !enough {
-                let at_least = if *setting == "max.message.bytes" { "at least " } else { "" };
-                wrong.push(format!("{name}: {setting} is {found}, and must be {at_least}{wanted}"));
-            }
-        }
+        wrong.extend(settings(admin, name)?.flaws(kind).into_iter().map(|flaw| format!("{name}: {flaw}")));
         return Ok(found.partitions().len());
     }
     let count = i32::try_from(partitions)?;
     // As many replicas as the broker gives by default.
-    let topic =
-        settings.iter().fold(NewTopic::new(name, count, TopicReplication::Fixed(-1)), |topic, (setting, value)| topic.set(setting, value));
+    let topic = wanted(kind)
+        .iter()
+        .fold(NewTopic::new(name, count, TopicReplication::Fixed(-1)), |topic, (setting, value)| topic.set(setting, value));
     let made = client::wait(admin.create_topics([&topic], &options()))?.with_context(|| format!("cannot make the topic {name}"))?;
     match made.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => bail!("the topic {name} was made by someone else just now: try again"),
@@ -83,22 +84,45 @@ fn check_or_make(
 }
 
 /// Whether a topic is compacted: then what it holds of an attempt cannot be counted.
-pub fn is_compacted(admin: &AdminClient<Heard>, name: &str) -> Result<bool> {
-    let policy = settings_of(admin, name)?.get("cleanup.policy").and_then(|entry| entry.value.clone());
-    Ok(policy.is_some_and(|policy| policy.split(',').any(|policy| policy.trim() == "compact")))
+pub fn is_compacted(admin: &Admin, name: &str) -> Result<bool> {
+    Ok(settings(admin, name)?.get("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"))
 }
 
 /// The largest message that a topic takes, in the broker's words.
-pub fn largest_message(admin: &AdminClient<Heard>, name: &str) -> String {
-    let found = settings_of(admin, name).ok().and_then(|config| config.get("max.message.bytes").and_then(|entry| entry.value.clone()));
-    found.unwrap_or_else(|| "unknown".to_owned())
+pub fn largest_message(admin: &Admin, name: &str) -> String {
+    settings(admin, name).map_or_else(|_| "unknown".to_owned(), |settings| settings.get("max.message.bytes").to_owned())
 }
 
-fn settings_of(admin: &AdminClient<Heard>, name: &str) -> Result<ConfigResource> {
+/// A topic's settings, as the broker tells them.
+#[derive(Debug)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// One of them; empty where the broker does not know it.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// Those with which a topic of a kind, or the catalogue, would lose or refuse messages.
+    pub fn flaws(&self, kind: Option<Kind>) -> Vec<String> {
+        let mut flaws = Vec::new();
+        for (setting, wanted) in wanted(kind) {
+            let (found, least) = (self.get(setting), *setting == "max.message.bytes");
+            let enough = if least { found.parse::<u64>().is_ok_and(|bytes| bytes >= MESSAGE_BYTES) } else { found == *wanted };
+            if !enough {
+                flaws.push(format!("{setting} is {found}, and must be {}{wanted}", if least { "at least " } else { "" }));
+            }
+        }
+        flaws
+    }
+}
+
+/// Asks for a topic's settings.
+pub fn settings(admin: &Admin, name: &str) -> Result<Settings> {
     let asked = client::wait(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()))?;
     let found = asked.with_context(|| format!("cannot ask for the settings of the topic {name}"))?.into_iter().next();
     match found {
-        Some(Ok(config)) => Ok(config),
+        Some(Ok(config)) => Ok(Settings(config.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())),
         Some(Err(code)) => bail!("the broker does not tell the settings of the topic {name}: {code}"),
         None => bail!("the broker does not tell the settings of the topic {name}"),
     }
