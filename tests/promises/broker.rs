@@ -18,6 +18,8 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Broker {
     pub address: String,
     pub prefix: String,
+    /// The whole broker is thrown away, so its topics need not be.
+    thrown_away: bool,
 }
 
 impl Broker {
@@ -29,7 +31,12 @@ impl Broker {
             return None;
         };
         let prefix = format!("promise-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Some(Broker { address, prefix })
+        Some(Broker { address, prefix, thrown_away: false })
+    }
+
+    /// Topics on a broker of the test's own.
+    pub fn at(address: &str, prefix: &str) -> Broker {
+        Broker { address: address.to_owned(), prefix: prefix.to_owned(), thrown_away: true }
     }
 
     /// The flags that name it.
@@ -126,6 +133,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if self.thrown_away {
+            return;
+        }
         let names = ["attempts", "artists", "labels", "masters", "releases"].map(|name| self.topic(name));
         // Some may not be there.
         let _ = wait(self.admin().delete_topics(&names.each_ref().map(String::as_str), &AdminOptions::new()));

@@ -13,6 +13,8 @@ mod harness;
 mod kafka;
 mod links;
 mod oracle;
+#[cfg(feature = "failpoints")]
+mod outage;
 mod plan;
 mod real;
 mod secured;

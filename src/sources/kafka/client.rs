@@ -18,7 +18,13 @@ use super::refusal::refusal;
 pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// A leader moves within seconds, a broker restarts within a minute. Beyond this nobody should wait before a word is said.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// [`PATIENCE`], but in tests that have less.
+pub fn patience() -> Duration {
+    fail::fail_point!("patience", |seconds| Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(1)));
+    PATIENCE
+}
 
 /// Bytes fetched ahead of a partition: what is asked for at once, and what is held. Less makes rounds of waiting, more only memory.
 const FETCH: usize = 1 << 20;

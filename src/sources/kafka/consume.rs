@@ -26,7 +26,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
-use super::client::{self, ANSWER, Heard, PATIENCE};
+use super::client::{self, ANSWER, Heard, patience};
 use super::message::{self, Marker, Told};
 use super::{Topics, topics};
 use crate::model::Kind;
@@ -186,6 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
+        fail::fail_point!("before-topic");
         let size = blocks.size();
         let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
         loop {
@@ -239,13 +240,13 @@ impl<'a> Reader<'a> {
                     if blocks.is_closed() {
                         return Err(Interrupted::Stopped);
                     }
-                    if waiting.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    if waiting.get_or_insert_with(Instant::now).elapsed() > patience() {
                         let heard = self.consumer.context().words();
                         return Err(Interrupted::Failed(anyhow!(
                             "nothing has come from partition {} of {} for {} s, after offset {}{heard}. Run the same command again",
                             self.lanes[lane].partition,
                             self.name,
-                            PATIENCE.as_secs(),
+                            patience().as_secs(),
                             self.lanes[lane].last
                         )));
                     }

@@ -43,7 +43,7 @@ pub use brokers::{Brokers, Login, Sasl, Tls};
 pub use catalogue::{Attempt, Catalogue, Ends, Reached};
 pub(super) use consume::work;
 pub use consume::{Stretch, commit};
-pub use publish::{Publication, Published, Publishing, publish};
+pub use publish::{Publication, Published, Publishing, StoppedPublishing, publish};
 pub use survey::{Survey, survey};
 
 /// Where the topics are.

@@ -24,13 +24,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde::Serialize;
+use thiserror::Error;
 
 use super::catalogue::{Attempt, Catalogue, Ends};
-use super::client::{self, Heard, PATIENCE};
+use super::client::{self, Heard, patience};
 use super::{Topics, message, topics};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
-use crate::sources::{DumpFile, Position, Snapshot, StoppedOnRequest};
+use crate::sources::{DumpFile, Position, Snapshot};
 use crate::telemetry::Progress;
 use crate::xml::Record;
 
@@ -40,12 +41,20 @@ const TRANSACTION_RECORDS: u64 = 50_000;
 /// Bytes of a transaction, so that one of large records is not open for long.
 const TRANSACTION_BYTES: u64 = 128 << 20;
 
+/// How long one question waits for its answer before it is looked whether the user wants to stop.
+const SLICE: Duration = Duration::from_secs(1);
+
 /// What the client takes as one message: just below what a broker takes as one request (`socket.request.max.bytes`), so that the topic's
 /// limit is the one that counts.
 const CLIENT_MESSAGE_BYTES: usize = 96 << 20;
 
 /// Bytes that wait in the client. A message of the largest size fits.
 const QUEUE_KILOBYTES: usize = 128 << 10;
+
+/// The user asked the publisher to stop, and it did.
+#[derive(Debug, Error)]
+#[error("stopped on request: what was published so far stays, and the same command goes on from there")]
+pub struct StoppedPublishing;
 
 /// What is asked of a publisher.
 #[derive(Debug)]
@@ -224,7 +233,7 @@ struct Transaction {
 
 impl<'a> Publisher<'a> {
     fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
-        let patience = PATIENCE.as_millis().to_string();
+        let patience = patience().as_millis().to_string();
         let producer: ThreadedProducer<Deliveries> = request
             .topics
             .brokers
@@ -244,7 +253,7 @@ impl<'a> Publisher<'a> {
             .create_with_context(Deliveries::default())
             .map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
         let publisher = Publisher { request, producer };
-        publisher.producer.init_transactions(PATIENCE).map_err(|error| publisher.failed("cannot take the transactional id", error))?;
+        publisher.patiently("cannot take the transactional id", |slice| publisher.producer.init_transactions(slice))?;
         Ok(publisher)
     }
 
@@ -260,7 +269,7 @@ impl<'a> Publisher<'a> {
         let mut records = Vec::new();
         while cutter.cut(&mut records)? {
             if self.request.stop.load(Ordering::Relaxed) {
-                return Err(StoppedOnRequest.into());
+                return Err(StoppedPublishing.into());
             }
             self.records(&mut sending, &mut records)?;
             let now = position.bytes.load(Ordering::Relaxed);
@@ -325,6 +334,9 @@ impl<'a> Publisher<'a> {
         if sending.transaction.is_some() {
             return Ok(());
         }
+        if self.request.stop.load(Ordering::Relaxed) {
+            return Err(StoppedPublishing.into());
+        }
         self.producer.begin_transaction().map_err(|error| self.failed("cannot begin a transaction", error))?;
         sending.transaction = Some(Transaction::default());
         if sending.attempt.begins.is_empty() {
@@ -362,21 +374,29 @@ impl<'a> Publisher<'a> {
         let catalogue = self.request.topics.catalogue();
         let message = BaseRecord::with_opaque_to(&catalogue, 0).partition(0).key(key.as_str()).payload(value.as_bytes());
         self.send(message).map_err(|error| self.failed("cannot write to the catalogue", error))?;
-        let began = Instant::now();
-        loop {
-            match self.producer.commit_transaction(PATIENCE) {
-                Ok(()) => break,
-                // The same commit again: it was done, is under way, or is done now.
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < PATIENCE => {}
-                Err(error) => {
-                    self.check_refused()?;
-                    return Err(self.failed("cannot commit", error));
-                }
-            }
-        }
+        self.flush()?;
+        fail::fail_point!("in-transaction");
+        // The same commit again: it was done, is under way, or is done now.
+        self.patiently("cannot commit", |slice| self.producer.commit_transaction(slice))?;
         sending.transaction = None;
         fail::fail_point!("after-transaction");
         Ok(())
+    }
+
+    /// Asks for the same again while the brokers do not answer, in slices, so that a wish to stop is heard.
+    fn patiently(&self, what: &str, ask: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            match ask(SLICE) {
+                Ok(()) => return Ok(()),
+                Err(_) if self.request.stop.load(Ordering::Relaxed) => return Err(StoppedPublishing.into()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < patience() => {}
+                Err(error) => {
+                    self.check_refused()?;
+                    return Err(self.failed(what, error));
+                }
+            }
+        }
     }
 
     /// Waits until all is with the broker. What follows a message that was refused is never taken, so that is looked for meanwhile.
@@ -387,8 +407,8 @@ impl<'a> Publisher<'a> {
             self.check_refused()?;
             match flushed {
                 Ok(()) => return Ok(()),
-                Err(_) if self.request.stop.load(Ordering::Relaxed) => return Err(StoppedOnRequest.into()),
-                Err(_) if began.elapsed() < PATIENCE => {}
+                Err(_) if self.request.stop.load(Ordering::Relaxed) => return Err(StoppedPublishing.into()),
+                Err(_) if began.elapsed() < patience() => {}
                 Err(error) => return Err(self.failed("the brokers do not take what is sent", error)),
             }
         }
@@ -402,7 +422,7 @@ impl<'a> Publisher<'a> {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full || began.get_or_insert_with(Instant::now).elapsed() > PATIENCE || self.request.stop.load(Ordering::Relaxed) {
+                    if !full || began.get_or_insert_with(Instant::now).elapsed() > patience() || self.request.stop.load(Ordering::Relaxed) {
                         return Err(error);
                     }
                     message = back;
@@ -426,7 +446,7 @@ impl<'a> Publisher<'a> {
     /// A message that was not taken, in words.
     fn refused(&self, what: &str, error: &KafkaError, topic: &str) -> anyhow::Error {
         if self.request.stop.load(Ordering::Relaxed) {
-            return StoppedOnRequest.into();
+            return StoppedPublishing.into();
         }
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
             return self.failed(what, error.clone());
