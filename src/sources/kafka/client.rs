@@ -26,11 +26,24 @@ pub fn patience() -> Duration {
     PATIENCE
 }
 
-/// Bytes fetched ahead of a partition: what is asked for at once, and what is held. Less makes rounds of waiting, more only memory.
+/// Most bytes that are asked of a partition at once, as they are sent. Less makes rounds of waiting, more only memory.
 const FETCH: usize = 1 << 20;
 
-/// Bytes fetched ahead of all partitions together, as nearly as their number allows.
+/// Bytes of all partitions together that wait in a client, to be sent or to be read, as nearly as their number allows.
 const AHEAD: usize = 16 << 20;
+
+/// Records become about a quarter by compression. What is fetched is bounded before, what it takes in memory after.
+const COMPRESSED: usize = 4;
+
+/// The share of one of so many partitions in what waits. It is never less than a few dozen records.
+fn share(partitions: usize) -> usize {
+    (AHEAD / partitions.max(1)).max(64 << 10)
+}
+
+/// Bytes of records that a producer makes one batch. Whoever reads has a batch of each partition in memory as a whole.
+pub fn batch(partitions: usize) -> usize {
+    share(partitions).min(1_000_000)
+}
 
 /// Remembers what the client library said last: its errors come later than what they cause, and say more.
 #[derive(Debug, Default)]
@@ -75,8 +88,8 @@ impl ConsumerContext for Heard {}
 /// A consumer of `partitions` partitions that are given to it, not shared out by a group. `group` is only a name to note positions under;
 /// `ends`: it is told when it has come to a partition's end.
 pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Result<BaseConsumer<Heard>> {
-    // Bounds are a partition's, as each has a queue of its own; one message above them is fetched all the same.
-    let kilobytes = (AHEAD / partitions.max(1)).max(FETCH) >> 10;
+    // Bounds are a partition's, as each has a queue of its own; one batch above them is fetched all the same.
+    let share = share(partitions);
     let consumer = topics
         .brokers
         .config()
@@ -86,9 +99,9 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", ends.to_string())
-        .set("queued.max.messages.kbytes", kilobytes.to_string())
+        .set("queued.max.messages.kbytes", (share >> 10).to_string())
         .set("queued.min.messages", "5000")
-        .set("fetch.message.max.bytes", FETCH.to_string())
+        .set("fetch.message.max.bytes", (share / COMPRESSED).min(FETCH).to_string())
         .set("fetch.max.bytes", AHEAD.to_string())
         // The default is a second, for which a partition whose queue was full would be left to run dry.
         .set("fetch.queue.backoff.ms", "2")

@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
 
     /// One stretch of one partition.
     fn fill(&mut self, lane: usize, records: usize, bytes: usize, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(bytes);
         let mut parts: Vec<Part> = Vec::new();
         let mut waiting: Option<Instant> = None;
         while !self.lanes[lane].ended && parts.len() < records && buffer.len() < bytes {
@@ -255,6 +255,8 @@ impl<'a> Reader<'a> {
         }
         position.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         position.records.fetch_add(parts.len() as u64, Ordering::Relaxed);
+        // What a stretch of small records left free would stay as long as they do.
+        buffer.shrink_to_fit();
         // Records are slices of their stretch, as those of a file are of a piece of it.
         let buffer = Bytes::from(buffer);
         for Part { told, key, bytes, offset } in parts {

@@ -110,7 +110,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     let counts = topics::ensure(&client::admin(&request.topics)?, &request.topics, &kinds, request.partitions)?;
     let mut partitions = PerKind::<usize>::default();
     kinds.iter().zip(counts).for_each(|(kind, count)| partitions[*kind] = count);
-    let publisher = Publisher::open(request)?;
+    let publisher = Publisher::open(request, partitions.0.iter().copied().max().unwrap_or(1))?;
     // Read after the transactional id was taken: what an earlier publisher had open is ended by then.
     let catalogue = Catalogue::read(&request.topics)?;
     let log = catalogue.log();
@@ -232,7 +232,7 @@ struct Transaction {
 }
 
 impl<'a> Publisher<'a> {
-    fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
+    fn open(request: &'a Publishing, partitions: usize) -> Result<Publisher<'a>> {
         let patience = patience().as_millis().to_string();
         let producer: ThreadedProducer<Deliveries> = request
             .topics
@@ -247,7 +247,7 @@ impl<'a> Publisher<'a> {
             // A quarter of the bytes, at nearly the rate of lz4, which leaves half.
             .set("compression.level", "1")
             .set("linger.ms", "10")
-            .set("batch.size", "1000000")
+            .set("batch.size", client::batch(partitions).to_string())
             .set("message.max.bytes", CLIENT_MESSAGE_BYTES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KILOBYTES.to_string())
             .create_with_context(Deliveries::default())
