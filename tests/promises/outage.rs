@@ -12,27 +12,28 @@ use super::harness::{Home, KINDS, Ran, assert_same};
 /// A broker that is started and stopped at will; gone with all its data at the end, however the test ends.
 struct Server {
     folder: PathBuf,
+    jars: PathBuf,
 }
 
 impl Server {
-    /// `None`, with a word, where the tests have no Kafka.
+    /// `None`, with a word, where the tests have no Kafka, or one that `scripts/services.sh` did not start.
     fn new(name: &str) -> Option<Server> {
-        if std::env::var_os("DISCODIFF_TEST_KAFKA").is_none() {
-            println!("skipped Kafka: DISCODIFF_TEST_KAFKA is not set");
+        let jars = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/services/lib");
+        let jars = std::env::var_os("SERVICES_LIB").map_or_else(jars, PathBuf::from);
+        if std::env::var_os("DISCODIFF_TEST_KAFKA").is_none() || !jars.join("kafka").is_dir() {
+            println!("skipped: DISCODIFF_TEST_KAFKA is not set, or there are no jars in {}", jars.display());
             return None;
         }
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        let server = Server { folder };
+        let server = Server { folder, jars };
         server.start();
         Some(server)
     }
 
     fn services(&self, what: &str) -> std::process::Output {
-        let home = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let jars = std::env::var_os("SERVICES_LIB").map_or_else(|| home.join("target/services/lib"), PathBuf::from);
         let mut command = Command::new("bash");
-        command.arg(home.join("scripts/services.sh")).args([what, "kafka"]).env("SERVICES_DIR", &self.folder);
-        command.env("SERVICES_LIB", jars).env("KAFKA_HEAP", "256m").env_remove("KAFKA_PORT").env_remove("KAFKA_CONTROLLER_PORT");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services.sh")).args([what, "kafka"]).env("SERVICES_DIR", &self.folder);
+        command.env("SERVICES_LIB", &self.jars).env("KAFKA_HEAP", "256m").env_remove("KAFKA_PORT").env_remove("KAFKA_CONTROLLER_PORT");
         command.stdin(Stdio::null()).output().expect("bash starts")
     }
 
