@@ -75,6 +75,14 @@ if [ -z "${DISCODIFF_TEST_PYTHON:-}" ]; then
     if "$python" -c 'import confluent_kafka, jsonschema' 2>/dev/null; then export DISCODIFF_TEST_PYTHON="$PWD/$python"; fi
 fi
 
+# OpenSSL and Kafka's client are compiled in, by make and by more of Perl than Debian's base has.
+if ! { command -v make && perl -MFindBin -MIPC::Cmd -e 1; } >/dev/null 2>&1; then
+    if command -v apt-get >/dev/null; then
+        as_root apt-get update -qq >&2 && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq make perl >&2 </dev/null
+    fi
+    { command -v make && perl -MFindBin -MIPC::Cmd -e 1; } >/dev/null 2>&1 || fail "make and perl are needed and could not be installed"
+fi
+
 # use_service NAME VARIABLE: starts it unless the variable names a server already.
 use_service() {
     local name=$1 variable=$2 line

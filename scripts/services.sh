@@ -21,6 +21,7 @@
 #   NEO4J_PORT, NEO4J_HTTP_PORT (free ones, remembered)       NEO4J_PASSWORD neo4j-password   (user neo4j)
 #   NEO4J_HEAP 1g                                             NEO4J_PAGECACHE 256m
 #   KAFKA_PORT, KAFKA_CONTROLLER_PORT (free ones, remembered) KAFKA_HEAP 512m
+#   KAFKA_PASSWORD sesame-512   (user discodiff, by PLAIN and SCRAM; ports with TLS and SASL are free ones, remembered)
 # Everything listens on 127.0.0.1 only.
 #
 # A service NAME is made of install_NAME, start_NAME, stop_NAME, ready_NAME, env_NAME and its name in SERVICES.
@@ -44,6 +45,7 @@ NEO4J_PASSWORD=${NEO4J_PASSWORD:-neo4j-password}
 NEO4J_HEAP=${NEO4J_HEAP:-1g}
 NEO4J_PAGECACHE=${NEO4J_PAGECACHE:-256m}
 KAFKA_HEAP=${KAFKA_HEAP:-512m}
+KAFKA_PASSWORD=${KAFKA_PASSWORD:-sesame-512}
 
 say() { printf '[services] %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -301,14 +303,53 @@ env_neo4j() {
 
 # ---------------------------------------------------------------- kafka
 
-install_kafka() { jars kafka; }
+# Listeners besides the plain one, and how each is protected: MUTUAL asks for a client's certificate too.
+KAFKA_LISTENERS=(TLS:SSL MUTUAL:SSL SASL:SASL_PLAINTEXT SASL_TLS:SASL_SSL)
+
+install_kafka() { jars kafka; command -v openssl >/dev/null || apt_install openssl; }
+
+# kafka_certificates FOLDER: ca.pem and what it vouches for, server and client; stranger.pem is a CA that vouches for nobody.
+kafka_certificates() {
+  local new=$1.new name
+  rm -rf "$new"; mkdir -p "$new"
+  for name in ca stranger; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=discodiff test $name" \
+      -keyout "$new/$name.key" -out "$new/$name.pem" || return
+  done
+  for name in server client; do
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -keyout "$new/$name.key" -out "$new/$name.csr" || return
+    openssl x509 -req -in "$new/$name.csr" -CA "$new/ca.pem" -CAkey "$new/ca.key" -CAcreateserial -days 3650 -out "$new/$name.pem" \
+      -extfile <(echo 'subjectAltName=DNS:localhost,IP:127.0.0.1') || return
+  done
+  # as the broker takes it: the key and the certificates in one file
+  cat "$new"/{server.key,server.pem,ca.pem} >"$new/server-chain.pem"
+  mv "$new" "$1"
+}
 
 start_kafka() {
-  local d conf java
+  local d conf java listener name protocol sha listeners='' protocols='' settings=''
   d=$(data kafka); conf=$d/server.properties; java=$(java_bin)
   mkdir -p "$d"/{conf,tmp}
+  if [ ! -d "$d/certificates" ]; then
+    # Users are made when the log is formatted: one that is older than the certificates has none.
+    rm -rf "$d/logs"
+    kafka_certificates "$d/certificates" >"$(logf kafka-certificates)" 2>&1 ||
+      { tail -n 20 "$(logf kafka-certificates)" >&2; die "kafka: openssl failed"; }
+  fi
   choose_port kafka "${KAFKA_PORT:-}"
   choose_port kafka-controller "${KAFKA_CONTROLLER_PORT:-}"
+  for listener in "${KAFKA_LISTENERS[@]}"; do
+    name=${listener%%:*} protocol=${listener#*:}
+    choose_port "kafka-$name" ""
+    listeners+=",$name://127.0.0.1:$(port_of "kafka-$name")"
+    protocols+=",$name:$protocol"
+    case $protocol in SASL_*)
+      settings+="listener.name.${name,,}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_discodiff=\"$KAFKA_PASSWORD\";"$'\n'
+      for sha in 256 512; do
+        settings+="listener.name.${name,,}.scram-sha-$sha.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;"$'\n'
+      done ;;
+    esac
+  done
   # Limits of size and of time are left at the broker's defaults: a topic sets its own, and the tests show that it does. What a
   # topic's max.message.bytes allows, the broker takes: message.max.bytes is only the default of that. Of the broker's own, two must
   # let a large batch pass: socket.request.max.bytes (100 MiB) does, and replica.fetch.max.bytes counts where there are replicas,
@@ -317,10 +358,16 @@ start_kafka() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$(port_of kafka-controller)
-listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka-controller)
-advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka-controller)$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)$listeners
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+ssl.keystore.type=PEM
+ssl.keystore.location=$d/certificates/server-chain.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$d/certificates/ca.pem
+listener.name.mutual.ssl.client.auth=required
+${settings}controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$d/logs
 # a topic that nobody made is a mistake that a test should see
@@ -357,7 +404,9 @@ EOF
     "-Dlog4j2.configurationFile=$d/conf/log4j2.xml" -Dlog4j2.disable.jmx=true -cp "$SERVICES_LIB/kafka/*")
   # the cluster id is any 16 bytes in base64url
   [ -f "$d/logs/meta.properties" ] || "${jvm[@]}" -Xmx128m kafka.tools.StorageTool format \
-    -t c2VydmljZXMtZm9yLXRlcw -c "$conf" --ignore-formatted </dev/null >"$(logf kafka-format)" 2>&1 9>&- ||
+    -t c2VydmljZXMtZm9yLXRlcw -c "$conf" --ignore-formatted \
+    --add-scram "SCRAM-SHA-256=[name=discodiff,password=$KAFKA_PASSWORD]" \
+    --add-scram "SCRAM-SHA-512=[name=discodiff,password=$KAFKA_PASSWORD]" </dev/null >"$(logf kafka-format)" 2>&1 9>&- ||
     { tail -n 20 "$(logf kafka-format)" >&2; die "kafka: format failed"; }
   spawn kafka "${jvm[@]}" -Xms"$KAFKA_HEAP" -Xmx"$KAFKA_HEAP" kafka.Kafka "$conf"
 }
@@ -367,7 +416,14 @@ stop_kafka() { end kafka TERM; }
 # The broker says so itself once all of it listens; the port is asked too, since the log may be an old one's.
 ready_kafka() { grep -q 'Kafka Server started' "$(logf kafka)" && port_taken "$(port_of kafka)"; }
 
-env_kafka() { printf 'DISCODIFF_TEST_KAFKA=127.0.0.1:%s\n' "$(port_of kafka)"; }
+env_kafka() {
+  local listener
+  printf 'DISCODIFF_TEST_KAFKA=127.0.0.1:%s\n' "$(port_of kafka)"
+  for listener in "${KAFKA_LISTENERS[@]%%:*}"; do
+    printf 'DISCODIFF_TEST_KAFKA_%s=127.0.0.1:%s\n' "$listener" "$(port_of "kafka-$listener")"
+  done
+  printf 'DISCODIFF_TEST_KAFKA_CERTIFICATES=%q\nDISCODIFF_TEST_KAFKA_PASSWORD=%q\n' "$(data kafka)/certificates" "$KAFKA_PASSWORD"
+}
 
 # ---------------------------------------------------------------- commands
 

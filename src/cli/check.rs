@@ -1,5 +1,7 @@
 //! `discodiff check`: would a run go well?
 
+mod broker;
+
 use std::path::Path;
 
 use clap::Args;
@@ -7,13 +9,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::exit::Exit;
+use super::refresh::FromFlags;
 use super::{open, output};
 use crate::sinks::Access;
 use crate::sources::Snapshot;
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
-use crate::settings::{DumpsFlags, Flags, KafkaFlags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +24,8 @@ Examples:
       show the settings and where each came from, and try what they name
   discodiff check --dumps 2025-12 --state state --postgres postgresql://discogs@db/discogs
       are the files there, can the state be locked and written, does the server answer?
+  discodiff check --kafka --brokers kafka:9092 --state state
+      are the topics as they must be, and is all that is not applied yet still there?
 
 Only what is named is tried; nothing is written.";
 
@@ -31,6 +36,9 @@ pub struct CheckArgs {
     /// The dumps.
     #[command(flatten)]
     pub dumps: DumpsFlags,
+    /// Dumps from topics.
+    #[command(flatten)]
+    pub from: FromFlags,
     /// The topics.
     #[command(flatten)]
     pub kafka: KafkaFlags,
@@ -51,20 +59,15 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.dumps, &self.kafka, &self.state, &self.sinks, &self.run, &self.output]))
+        let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        load(&Flags::of(&groups))
     }
 }
 
 /// Tries what is named, one after the other, and says of each whether it would do.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut found: Vec<Finding> = Vec::new();
-    let mut note = |what: &'static str, result: anyhow::Result<String>| {
-        let (ok, said) = match result {
-            Ok(said) => (true, said),
-            Err(error) => (false, format!("{error:#}")),
-        };
-        found.push(Finding { what, ok, said });
-    };
+    let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
     if let Some(dumps) = &settings.dumps {
         note("dumps", Snapshot::find(dumps).map(|snapshot| describe(&snapshot)).map_err(Into::into));
     }
@@ -73,7 +76,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if let Some(state) = state {
         note("state", state.map(|(_, said)| said));
     }
-    for (what, only) in stores(settings) {
+    if settings.brokers.is_some() {
+        found.extend(broker::look(settings)?);
+    }
+    let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
+    for (what, only) in open::each(settings) {
         note(what, store(&only, id.flatten()));
     }
     let good = found.iter().all(|finding| finding.ok);
@@ -83,10 +90,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         let mut text = format!("{settings}\n\n");
         let width = found.iter().map(|finding| finding.what.len()).max().unwrap_or(0).max(9);
         for Finding { what, ok, said } in &found {
-            text += &format!("{:<width$} {}  {said}\n", what, if *ok { "ok  " } else { "FAIL" });
+            text += &format!("{what:<width$} {}  {said}\n", if *ok { "ok  " } else { "FAIL" });
         }
         if found.is_empty() {
-            text += "Nothing is named that could be tried: name --dumps, --state or a sink.\n";
+            text += "Nothing is named that could be tried: name --dumps, --brokers, --state or a sink.\n";
         }
         output::text(&text)?;
     }
@@ -95,9 +102,19 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
 
 #[derive(Serialize)]
 struct Finding {
-    what: &'static str,
+    what: String,
     ok: bool,
     said: String,
+}
+
+impl Finding {
+    fn new(what: &str, result: anyhow::Result<String>) -> Finding {
+        let (ok, said) = match result {
+            Ok(said) => (true, said),
+            Err(error) => (false, format!("{error:#}")),
+        };
+        Finding { what: what.to_owned(), ok, said }
+    }
 }
 
 fn describe(snapshot: &Snapshot) -> String {
@@ -128,30 +145,6 @@ fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
     load_dictionary(folder, state.manifest())?;
     let records: u64 = state.manifest().records().0.iter().sum();
     Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
-}
-
-/// The settings with one store each, so that one that fails does not hide the others.
-fn stores(settings: &Settings) -> Vec<(&'static str, Settings)> {
-    let named = [
-        ("postgres", settings.postgres.is_some()),
-        ("sqlite", settings.sqlite_file().is_some()),
-        ("neo4j", settings.neo4j.is_some()),
-        ("document_topics", settings.document_topics.is_some()),
-        ("feed", settings.feed.is_some()),
-    ];
-    named
-        .into_iter()
-        .filter(|(_, named)| *named)
-        .map(|(what, _)| {
-            let mut only = settings.clone();
-            only.postgres = only.postgres.filter(|_| what == "postgres");
-            only.sqlite = settings.sqlite_file().filter(|_| what == "sqlite");
-            only.neo4j = only.neo4j.filter(|_| what == "neo4j");
-            only.document_topics = only.document_topics.filter(|_| what == "document_topics");
-            only.feed = only.feed.filter(|_| what == "feed");
-            (what, only)
-        })
-        .collect()
 }
 
 fn store(settings: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {

@@ -27,6 +27,7 @@ use tracing::{debug, error, warn};
 
 use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::sources::StoppedOnRequest;
+use crate::sources::kafka::StoppedPublishing;
 use crate::telemetry::log;
 use exit::Exit;
 
@@ -126,7 +127,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         // Some mistakes come to light only later, such as a password file that is not there.
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => usage(mistakes),
-            None if error.is::<StoppedOnRequest>() => {
+            None if error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>() => {
                 warn!("{error}");
                 Exit::Stopped.into()
             }

@@ -54,6 +54,30 @@ fn place(settings: &Settings, sink: &'static str, id: &'static str, key: Key, pr
     Ok(Place { sink, topics: settings.topics_of(prefix)?, id, setting: key.flag(), stop })
 }
 
+/// The settings with one sink each, so that one that fails does not hide the others.
+pub fn each(settings: &Settings) -> Vec<(&'static str, Settings)> {
+    let named = [
+        ("postgres", settings.postgres.is_some()),
+        ("sqlite", settings.sqlite_file().is_some()),
+        ("neo4j", settings.neo4j.is_some()),
+        ("document_topics", settings.document_topics.is_some()),
+        ("feed", settings.feed.is_some()),
+    ];
+    named
+        .into_iter()
+        .filter(|(_, named)| *named)
+        .map(|(what, _)| {
+            let mut only = settings.clone();
+            only.postgres = only.postgres.filter(|_| what == "postgres");
+            only.sqlite = settings.sqlite_file().filter(|_| what == "sqlite");
+            only.neo4j = only.neo4j.filter(|_| what == "neo4j");
+            only.document_topics = only.document_topics.filter(|_| what == "document_topics");
+            only.feed = only.feed.filter(|_| what == "feed");
+            (what, only)
+        })
+        .collect()
+}
+
 /// What a run is asked for.
 pub fn request(settings: &Settings) -> Result<Request> {
     // Data goes to stdout only, so that --json and progress do not meet.

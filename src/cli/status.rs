@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
-use crate::refresh::{Stand, judge, judge_messages};
+use crate::refresh::{Lag, Stand, judge, judge_messages};
 use crate::sinks::{Access, Holds};
-use crate::state::State;
+use crate::sources::kafka::Catalogue;
+use crate::state::{Manifest, State};
 use crate::telemetry::words::count;
 
 use crate::settings::{Flags, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
@@ -18,7 +19,11 @@ const EXAMPLES: &str = "\
 Examples:
   discodiff status --state state
       months applied, the generation, records of each kind, and where each sink stands
-  discodiff status --state state --json | jq .sinks";
+  discodiff status --state state --brokers kafka:9092
+      how many months and records in the topics are not applied yet, too
+  discodiff status --state state --json | jq .sinks
+
+A sink or a broker that does not answer is said, and the rest shown all the same; the exit status is 1 then.";
 
 /// What `discodiff status` takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -27,12 +32,12 @@ pub struct StatusArgs {
     /// The state.
     #[command(flatten)]
     pub state: StateFlags,
-    /// The topics.
-    #[command(flatten)]
-    pub kafka: KafkaFlags,
     /// The sinks.
     #[command(flatten)]
     pub sinks: SinkFlags,
+    /// The topics.
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -41,7 +46,7 @@ pub struct StatusArgs {
 impl StatusArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.output]).needing(&[Key::State]))
+        load(&Flags::of(&[&self.state, &self.sinks, &self.kafka, &self.output]).needing(&[Key::State]))
     }
 }
 
@@ -52,7 +57,6 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         anyhow::bail!("there is no state in {}: refresh makes one", state.folder().display());
     }
     let manifest = state.manifest();
-    let mut stands = BTreeMap::new();
     let mut text = format!("state {} in {}, generation {}\n", manifest.state, state.folder().display(), manifest.generation);
     if let Some(begun) = &manifest.begun {
         text += &format!("epoch {} was begun and not completed: the same refresh goes on\n", begun.epoch.number);
@@ -69,57 +73,93 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
             text += &format!("{:<10} schema drift: {path}, {} times\n", "", count(*times));
         }
     }
+    let mut exit = Exit::Complete;
+    let mut sinks = BTreeMap::new();
     text.push('\n');
+    for (name, only) in open::each(settings) {
+        let stands = match stands(&only, manifest) {
+            Ok(stands) => stands,
+            Err(error) if error.is::<Mistakes>() => return Err(error),
+            Err(error) => {
+                exit = Exit::Failed;
+                BTreeMap::from([("error", format!("{error:#}"))])
+            }
+        };
+        // A feed has no kinds.
+        let words = stands.iter().map(|(kind, stand)| match *kind {
+            "changes" => stand.clone(),
+            "error" => format!("cannot be asked: {stand}"),
+            kind => format!("{kind} {stand}"),
+        });
+        text += &format!("{name}: {}\n", words.collect::<Vec<_>>().join(", "));
+        sinks.insert(name, stands);
+    }
+    let mut told = json!({ "state": manifest.state, "generation": manifest.generation, "begun": manifest.begun, "sinks": sinks });
+    if settings.brokers.is_some() {
+        let topics = settings.topics()?;
+        text += &format!("\ntopics {}.* at {}\n", topics.prefix, topics.brokers);
+        match Catalogue::find(&topics) {
+            Ok(catalogue) => {
+                let lag = Lag::of(&catalogue, manifest);
+                lag.iter().for_each(|(kind, lag)| text += &format!("{:<10} {}\n", kind.plural(), behind(lag)));
+                told["topics"] = json!(lag.iter().map(|(kind, lag)| (kind.name(), lag)).collect::<BTreeMap<_, _>>());
+            }
+            Err(error) => {
+                exit = Exit::Failed;
+                text += &format!("cannot be asked: {error:#}\n");
+                told["topics"] = json!({ "error": format!("{error:#}") });
+            }
+        }
+    }
+    if settings.json {
+        told["kinds"] =
+            json!(manifest.kinds.iter().filter_map(|(kind, applied)| Some((kind, applied.as_ref()?))).collect::<BTreeMap<_, _>>());
+        output::json(&told)?;
+    } else {
+        output::text(&text)?;
+    }
+    Ok(exit)
+}
+
+/// How the one sink that is named stands: a word for each kind, or for all changes.
+fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<BTreeMap<&'static str, String>> {
+    let mut stands = BTreeMap::new();
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
         if sink.holds().is_feed() {
-            let last = standing.kinds.0[0];
             let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
             let messages = judge_messages(manifest, &standing, resumed);
-            let stand = match last {
+            let stand = match standing.kinds.0[0] {
                 _ if foreign => "foreign",
                 _ if sink.holds() == Holds::Messages && messages.0.contains(&Stand::Behind) => "behind",
                 None => "new",
                 last if last == manifest.completed => "current",
                 Some(_) => "behind",
             };
-            text += &format!("{}: {stand}\n", sink.name());
-            stands.insert(sink.name(), BTreeMap::from([("changes", stand)]));
+            stands.insert("changes", stand.to_owned());
             continue;
         }
         let resumed = manifest.begun.as_ref().map(|begun| begun.epoch);
-        let kinds: BTreeMap<&str, &str> = judge(manifest, sink.holds(), &standing, resumed)
-            .iter()
-            .map(|(kind, stand)| {
-                let begun = standing.begun[kind].is_some();
-                (
-                    kind.name(),
-                    if foreign {
-                        "foreign"
-                    } else if begun {
-                        "begun and not complete"
-                    } else {
-                        stand.name()
-                    },
-                )
-            })
-            .collect();
-        let words: Vec<_> = kinds.iter().map(|(kind, stand)| format!("{kind} {stand}")).collect();
-        text += &format!("{}: {}\n", sink.name(), words.join(", "));
-        stands.insert(sink.name(), kinds);
+        for (kind, stand) in judge(manifest, sink.holds(), &standing, resumed).iter() {
+            let stand = match (foreign, standing.begun[kind].is_some()) {
+                (true, _) => "foreign",
+                (false, true) => "begun and not complete",
+                (false, false) => stand.name(),
+            };
+            stands.insert(kind.name(), stand.to_owned());
+        }
     }
-    if settings.json {
-        let kinds: BTreeMap<_, _> = manifest.kinds.iter().filter_map(|(kind, applied)| Some((kind, applied.as_ref()?))).collect();
-        output::json(&json!({
-            "state": manifest.state,
-            "generation": manifest.generation,
-            "begun": manifest.begun,
-            "kinds": kinds,
-            "sinks": stands,
-        }))?;
-    } else {
-        output::text(&text)?;
-    }
-    Ok(Exit::Complete)
+    Ok(stands)
+}
+
+/// How far a kind is behind the topics, in words.
+fn behind(lag: &Lag) -> String {
+    let mut words = vec![match &lag.newest {
+        None => "no month is complete".to_owned(),
+        Some(month) if lag.attempts == 0 => format!("{month} is the newest month, nothing is behind"),
+        Some(month) => format!("{month} is the newest month, {} not applied yet: {} records", lag.attempts, count(lag.records)),
+    }];
+    words.extend(lag.unfinished.iter().map(|of| format!("{} is not complete: {} records so far", of.month, count(of.records))));
+    words.join("; ")
 }

@@ -2,30 +2,50 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::AdminClient;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Topics;
+use super::refusal::refusal;
 use crate::model::Kind;
 
 /// A broker that is there answers in milliseconds; one that is being started, within seconds.
 pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// A leader moves within seconds, a broker restarts within a minute. Beyond this nobody should wait before a word is said.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Bytes fetched ahead of a partition: what is asked for at once, and what is held. Less makes rounds of waiting, more only memory.
+/// [`PATIENCE`], but in tests that have less.
+pub fn patience() -> Duration {
+    fail::fail_point!("patience", |seconds| Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(1)));
+    PATIENCE
+}
+
+/// Most bytes that are asked of a partition at once, as they are sent. Less makes rounds of waiting, more only memory.
 const FETCH: usize = 1 << 20;
 
-/// Bytes fetched ahead of all partitions together, as nearly as their number allows.
+/// Bytes of all partitions together that wait in a client, to be sent or to be read, as nearly as their number allows.
 const AHEAD: usize = 16 << 20;
+
+/// Records become about a quarter by compression. What is fetched is bounded before, what it takes in memory after.
+const COMPRESSED: usize = 4;
+
+/// The share of one of so many partitions in what waits. It is never less than a few dozen records.
+fn share(partitions: usize) -> usize {
+    (AHEAD / partitions.max(1)).max(64 << 10)
+}
+
+/// Bytes of records that a producer makes one batch. Whoever reads has a batch of each partition in memory as a whole.
+pub fn batch(partitions: usize) -> usize {
+    share(partitions).min(1_000_000)
+}
 
 /// Remembers what the client library said last: its errors come later than what they cause, and say more.
 #[derive(Debug, Default)]
@@ -36,10 +56,13 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
 
+    fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The last words, for the end of an error message.
     pub fn words(&self) -> String {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|words| format!(" (the client said: {words})")).unwrap_or_default()
+        self.last().map(|words| format!(" (the client said: {words})")).unwrap_or_default()
     }
 }
 
@@ -47,29 +70,31 @@ impl ClientContext for Heard {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // A connection that is lost and found again needs nobody's attention; one that stays away is told where something fails for it.
         tracing::debug!("{level:?} {facility}: {message}");
+        // Of a connection that was closed this is all that is told, where it was closed is not an error to the library.
+        if facility == "FAIL" && message.contains("Disconnected") {
+            self.note(message.rsplit_once("]: ").map_or(message, |(_, words)| words).to_owned());
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("{error}: {reason}");
-        self.note(if reason.is_empty() { error.to_string() } else { reason.to_owned() });
+        // That all brokers are down follows upon what was heard of each.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) || self.last().is_none() {
+            self.note(if reason.is_empty() { error.to_string() } else { reason.to_owned() });
+        }
     }
 }
 
 impl ConsumerContext for Heard {}
 
-/// What all clients have in common.
-pub fn config(topics: &Topics) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &topics.brokers).set("client.id", "discodiff");
-    config
-}
-
 /// A consumer of `partitions` partitions that are given to it, not shared out by a group. `group` is only a name to note positions under;
 /// `ends`: it is told when it has come to a partition's end.
 pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Result<BaseConsumer<Heard>> {
-    // Bounds are a partition's, as each has a queue of its own; one message above them is fetched all the same.
-    let kilobytes = (AHEAD / partitions.max(1)).max(FETCH) >> 10;
-    let consumer = config(topics)
+    // Bounds are a partition's, as each has a queue of its own; one batch above them is fetched all the same.
+    let share = share(partitions);
+    let consumer = topics
+        .brokers
+        .config()
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -78,9 +103,9 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         .set("enable.partition.eof", ends.to_string())
         // That a partition has no more is told only once the broker has waited for more.
         .set("fetch.wait.max.ms", if ends { "10" } else { "500" })
-        .set("queued.max.messages.kbytes", kilobytes.to_string())
+        .set("queued.max.messages.kbytes", (share >> 10).to_string())
         .set("queued.min.messages", "5000")
-        .set("fetch.message.max.bytes", FETCH.to_string())
+        .set("fetch.message.max.bytes", (share / COMPRESSED).min(FETCH).to_string())
         .set("fetch.max.bytes", AHEAD.to_string())
         // The default is a second, for which a partition whose queue was full would be left to run dry.
         .set("fetch.queue.backoff.ms", "2")
@@ -90,22 +115,37 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
 
 /// A client for topics and their settings.
 pub fn admin(topics: &Topics) -> Result<AdminClient<Heard>> {
-    config(topics).create_with_context(Heard::default()).map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
+    topics.brokers.config().create_with_context(Heard::default()).map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
 }
 
 /// Names and partitions of all topics. Not asked for by name: that would make a topic where the broker makes them by itself.
 pub fn metadata(topics: &Topics) -> Result<Metadata> {
     let client = reader(topics, "discodiff", 1, false)?;
-    client.fetch_metadata(None, ANSWER).map_err(|error| {
+    let begun = Instant::now();
+    // Longer each time, so that a slow broker is not asked for the same again and again, and one that refuses is known soon.
+    let mut patience = Duration::from_secs(1);
+    loop {
+        let error = match client.fetch_metadata(None, patience) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
         // Why no connection came about is told only to who asks for events.
         (0..3).for_each(|_| drop(client.poll(Duration::from_millis(100))));
-        let heard = client.context().words();
-        anyhow!(
-            "no Kafka broker answers at {} within {} s: {error}{heard}. Is it running, and is --brokers its host and port?",
-            topics.brokers,
-            ANSWER.as_secs()
-        )
-    })
+        let left = ANSWER.saturating_sub(begun.elapsed());
+        let (said, heard) = (client.context().last().unwrap_or_default(), client.context().words());
+        match refusal(&topics.brokers, &said) {
+            Some(refusal) if refusal.certain || left.is_zero() => {
+                bail!("no Kafka broker at {} lets this client in: {}{heard}", topics.brokers, refusal.words)
+            }
+            None if left.is_zero() => bail!(
+                "no Kafka broker answers at {} within {} s: {error}{heard}. Is it running, and is --brokers its host and port?",
+                topics.brokers,
+                ANSWER.as_secs()
+            ),
+            _ => {}
+        }
+        patience = left.min(patience * 2);
+    }
 }
 
 /// Names of all topics.

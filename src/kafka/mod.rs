@@ -1,22 +1,29 @@
 //! Kafka, as sources and sinks use it.
 //!
+//! - [`brokers`]: which they are, and how a client is let in
 //! - [`client`]: how clients are set up, and what their errors mean
+//! - `refusal`: why a broker does not let a client in
+//! - [`survey`]: what brokers and topics are like, in words
 //! - [`topics`]: makes topics, and says what is wrong with those that are there
 //! - [`producer`]: writes in transactions
 //! - [`read`]: reads a topic from some offsets to its end
 
+pub mod brokers;
 pub mod client;
 pub mod producer;
 pub mod read;
+mod refusal;
+pub mod survey;
 pub mod topics;
 
 use crate::model::Kind;
+pub use brokers::{Brokers, Login, Sasl, Tls};
 
 /// Where topics are, and what they are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
-    /// `host:port`, several of them separated by commas.
-    pub brokers: String,
+    /// On which brokers.
+    pub brokers: Brokers,
     /// What the names of the topics begin with.
     pub prefix: String,
 }

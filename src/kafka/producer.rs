@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
-use super::client::{self, Heard, PATIENCE};
+use super::client::{self, Heard, patience};
 use super::{Topics, topics};
 
 /// What the client takes as one message: just below what a broker takes as one request (`socket.request.max.bytes`), so that the topic's
@@ -26,6 +26,9 @@ const CLIENT_MESSAGE_BYTES: usize = 96 << 20;
 
 /// Bytes that wait in the client. A message of the largest size fits.
 const QUEUE_KILOBYTES: usize = 128 << 10;
+
+/// How long one question waits for its answer before it is looked whether the user wants to stop.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// A message on its way out; its opaque number is told to who asks for placements, unless it is 0.
 pub type Outgoing<'a> = BaseRecord<'a, str, [u8], usize>;
@@ -116,11 +119,21 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Takes the transactional id, and waits at most `patience` for it. `stop` is set when the user wants the program to stop.
-    pub fn open(topics: &Topics, id: &str, stop: &Arc<AtomicBool>, describe: Describe, patience: Duration) -> Result<Producer, Failure> {
-        let waiting = PATIENCE.as_millis().to_string();
+    /// Takes the transactional id, and waits at most `most` for it. `stop` is set when the user wants the program to stop; `partitions`:
+    /// how many of a topic are written to at a time.
+    pub fn open(
+        topics: &Topics,
+        id: &str,
+        stop: &Arc<AtomicBool>,
+        describe: Describe,
+        most: Duration,
+        partitions: usize,
+    ) -> Result<Producer, Failure> {
+        let waiting = patience().as_millis().to_string();
         let deliveries = Deliveries { heard: Heard::default(), describe, refused: Mutex::default(), placed: Mutex::default() };
-        let client: ThreadedProducer<Deliveries> = client::config(topics)
+        let client: ThreadedProducer<Deliveries> = topics
+            .brokers
+            .config()
             .set("transactional.id", id)
             .set("transaction.timeout.ms", &waiting)
             .set("message.timeout.ms", &waiting)
@@ -130,13 +143,13 @@ impl Producer {
             // A quarter of the bytes, at nearly the rate of lz4, which leaves half.
             .set("compression.level", "1")
             .set("linger.ms", "10")
-            .set("batch.size", "1000000")
+            .set("batch.size", client::batch(partitions).to_string())
             .set("message.max.bytes", CLIENT_MESSAGE_BYTES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KILOBYTES.to_string())
             .create_with_context(deliveries)
             .map_err(|error| Failure { why: Why::Unanswered, message: format!("cannot make a Kafka client: {error}") })?;
         let producer = Producer { topics: topics.clone(), client, stop: Arc::clone(stop) };
-        producer.client.init_transactions(patience).map_err(|error| producer.failure("cannot take the transactional id", &error))?;
+        producer.patiently("cannot take the transactional id", most, |slice| producer.client.init_transactions(slice))?;
         Ok(producer)
     }
 
@@ -154,7 +167,7 @@ impl Producer {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full || began.get_or_insert_with(Instant::now).elapsed() > PATIENCE || self.stop.load(Ordering::Relaxed) {
+                    if !full || began.get_or_insert_with(Instant::now).elapsed() > patience() || self.stop.load(Ordering::Relaxed) {
                         return Err(self.refused(&Refused { what: describe(), topic, error }));
                     }
                     message = back;
@@ -173,7 +186,7 @@ impl Producer {
             match flushed {
                 Ok(()) => return Ok(()),
                 Err(_) if self.stop.load(Ordering::Relaxed) => return Err(stopped()),
-                Err(_) if began.elapsed() < PATIENCE => {}
+                Err(_) if began.elapsed() < patience() => {}
                 Err(error) => return Err(self.failure("the brokers do not take what is sent", &error)),
             }
         }
@@ -187,21 +200,29 @@ impl Producer {
     /// Commits.
     pub fn commit(&self) -> Result<(), Failure> {
         fail::fail_point!("commit-refused", |_| Err(Failure { why: Why::Unanswered, message: "a failpoint".to_owned() }));
-        let began = Instant::now();
-        loop {
-            match self.client.commit_transaction(PATIENCE) {
-                Ok(()) => break,
-                // The same commit again: it was done, is under way, or is done now.
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < PATIENCE => {}
-                Err(error) => {
-                    self.check_refused()?;
-                    return Err(self.failure("cannot commit", &error));
-                }
-            }
-        }
+        self.flush()?;
+        fail::fail_point!("in-transaction");
+        // The same commit again: it was done, is under way, or is done now.
+        self.patiently("cannot commit", patience(), |slice| self.client.commit_transaction(slice))?;
         fail::fail_point!("commit-unanswered", |_| Err(Failure { why: Why::Unanswered, message: "a failpoint".to_owned() }));
         fail::fail_point!("after-transaction");
         Ok(())
+    }
+
+    /// Asks for the same again while the brokers do not answer, in slices, so that a wish to stop is heard.
+    fn patiently(&self, what: &str, most: Duration, ask: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            match ask(SLICE) {
+                Ok(()) => return Ok(()),
+                Err(_) if self.stop.load(Ordering::Relaxed) => return Err(stopped()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && began.elapsed() < most => {}
+                Err(error) => {
+                    self.check_refused()?;
+                    return Err(self.failure(what, &error));
+                }
+            }
+        }
     }
 
     /// Ends what is open, so that readers need not wait until the broker does.

@@ -79,7 +79,9 @@ fn ends_seen_by(consumer: &BaseConsumer<Heard>, name: &str, partitions: usize) -
 /// without a word where another producer has a transaction open.
 pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
     let committed = client::reader(topics, "discodiff", 1, false)?;
-    let all = client::config(topics)
+    let all = topics
+        .brokers
+        .config()
         .set("group.id", "discodiff")
         .set("isolation.level", "read_uncommitted")
         .create_with_context(Heard::default());

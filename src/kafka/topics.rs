@@ -55,7 +55,7 @@ pub fn check(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<Opt
         let found = metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         counts.push(found);
         let Some(found) = found else { continue };
-        wrong.extend(wrong_settings(&settings_of(&admin, name)?, name, settings));
+        wrong.extend(flaws(&settings_of(&admin, name)?, settings).into_iter().map(|flaw| format!("{name}: {flaw}")));
         match partitions {
             Count::One if found != 1 => wrong.push(format!("{name}: it has {found} partitions, and must have one")),
             Count::Asked(Some(asked)) if *asked != found => {
@@ -81,20 +81,26 @@ pub fn ensure(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<us
     wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), Ok)).collect()
 }
 
-fn wrong_settings(config: &ConfigResource, name: &str, settings: &Settings) -> Vec<String> {
+/// What a topic is found to have: settings with which it would lose or refuse messages.
+pub fn flaws(config: &ConfigResource, settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     for (setting, wanted) in settings {
-        let found = config.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let found = value(config, setting);
         let enough = match *setting {
             "max.message.bytes" => found.parse::<u64>().is_ok_and(|bytes| bytes >= MESSAGE_BYTES),
             _ => found == *wanted,
         };
         if !enough {
             let at_least = if *setting == "max.message.bytes" { "at least " } else { "" };
-            wrong.push(format!("{name}: {setting} is {found}, and must be {at_least}{wanted}"));
+            wrong.push(format!("{setting} is {found}, and must be {at_least}{wanted}"));
         }
     }
     wrong
+}
+
+/// One setting, in the broker's words; empty where it does not know it.
+pub fn value<'c>(config: &'c ConfigResource, name: &str) -> &'c str {
+    config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default()
 }
 
 fn make(admin: &AdminClient<Heard>, wanted: &Wanted) -> Result<usize> {
@@ -118,17 +124,16 @@ fn make(admin: &AdminClient<Heard>, wanted: &Wanted) -> Result<usize> {
 
 /// Whether a topic is compacted: then what it holds of an attempt cannot be counted.
 pub fn is_compacted(admin: &AdminClient<Heard>, name: &str) -> Result<bool> {
-    let policy = settings_of(admin, name)?.get("cleanup.policy").and_then(|entry| entry.value.clone());
-    Ok(policy.is_some_and(|policy| policy.split(',').any(|policy| policy.trim() == "compact")))
+    Ok(value(&settings_of(admin, name)?, "cleanup.policy").split(',').any(|policy| policy.trim() == "compact"))
 }
 
 /// The largest message that a topic takes, in the broker's words.
 pub fn largest_message(admin: &AdminClient<Heard>, name: &str) -> String {
-    let found = settings_of(admin, name).ok().and_then(|config| config.get("max.message.bytes").and_then(|entry| entry.value.clone()));
-    found.unwrap_or_else(|| "unknown".to_owned())
+    settings_of(admin, name).map_or_else(|_| "unknown".to_owned(), |config| value(&config, "max.message.bytes").to_owned())
 }
 
-fn settings_of(admin: &AdminClient<Heard>, name: &str) -> Result<ConfigResource> {
+/// Asks for a topic's settings.
+pub fn settings_of(admin: &AdminClient<Heard>, name: &str) -> Result<ConfigResource> {
     let asked = client::wait(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()))?;
     let found = asked.with_context(|| format!("cannot ask for the settings of the topic {name}"))?.into_iter().next();
     match found {

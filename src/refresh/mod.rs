@@ -11,6 +11,7 @@
 mod apply;
 mod checkpoints;
 mod dataflow;
+mod due;
 mod judge;
 mod mend;
 mod plan;
@@ -37,6 +38,7 @@ use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, 
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
 use dataflow::SavedLinks;
+pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 use mend::mend;
 pub use plan::{Foreseen, foresee};

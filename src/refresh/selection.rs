@@ -7,10 +7,10 @@
 
 use anyhow::{Result, bail};
 
+use super::due::Due;
 use crate::model::{Kind, PerKind};
 use crate::sources::kafka::{Attempt, Catalogue, Topics, first_offset, offset_at};
 use crate::state::Manifest;
-use crate::telemetry::words::count;
 
 /// Where to begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,17 +44,6 @@ pub struct Selection {
     pub from: From,
     /// The last month; `None`: the newest.
     pub to: Option<String>,
-}
-
-/// What of a kind is to be done.
-#[derive(Debug, Default)]
-pub struct Due<'a> {
-    /// Not applied yet, in order.
-    pub news: Vec<&'a Attempt>,
-    /// What the state holds.
-    pub held: Option<&'a Attempt>,
-    /// What is not applied, and why.
-    pub words: Vec<String>,
 }
 
 /// A selection in terms of attempts.
@@ -137,35 +126,9 @@ impl Bounds {
 
     /// What of a kind is to be done for this state. `older`: a month older than what it holds is applied too.
     pub fn due<'a>(&self, catalogue: &'a Catalogue, kind: Kind, manifest: &Manifest, older: bool) -> Due<'a> {
-        let mut due = Due::default();
-        let applied = manifest.kinds[kind].as_ref();
-        let newest = catalogue.newest(kind);
-        let is_held = |attempt: &&&Attempt| attempt.ends.is_some() && applied.is_some_and(|applied| applied.sha256 == attempt.snapshot);
-        due.held = newest.iter().find(is_held).copied();
         // A sink that is rebuilt as the state has it leaves the state where it is.
-        if self.last && self.to.is_none() && applied.is_some() {
-            return due;
-        }
-        let noted = manifest.topics[kind].as_ref().filter(|reached| reached.log == catalogue.log()).map(|reached| reached.attempt);
-        // What lies before a snapshot that the state holds was overtaken, be it from files.
-        let reached = noted.max(due.held.map(|held| held.attempt)).unwrap_or(0);
-        for attempt in newest.into_iter().filter(|attempt| attempt.attempt > reached && self.holds(attempt)) {
-            let name = format!("{} ({}, attempt {})", attempt.file, attempt.month, attempt.attempt);
-            match applied {
-                _ if attempt.ends.is_none() => due.words.push(format!(
-                    "{name} is not complete: {} records so far. It is applied once its publisher has come to its end",
-                    count(attempt.records)
-                )),
-                Some(applied) if applied.month > attempt.month && !older => {
-                    due.words.push(format!(
-                        "{name} is older than {}, which the state holds: passed over (--allow-older goes back)",
-                        applied.month
-                    ));
-                }
-                _ => due.news.push(attempt),
-            }
-        }
-        due.news.sort_by_key(|attempt| (&attempt.month, attempt.attempt));
+        let stays = self.last && self.to.is_none() && manifest.kinds[kind].is_some();
+        let mut due = Due::within(catalogue, kind, manifest, older, |attempt| !stays && self.holds(attempt));
         if self.last {
             due.news.drain(..due.news.len().saturating_sub(1));
         }
@@ -192,6 +155,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::kafka::Brokers;
     use crate::sinks::Epoch;
     use crate::sources::kafka::Ends;
     use crate::state::Applied;
@@ -240,8 +204,12 @@ mod tests {
         manifest
     }
 
+    fn nowhere() -> Topics {
+        Topics { brokers: Brokers { addresses: String::new(), tls: None, login: None }, prefix: "discogs".to_owned() }
+    }
+
     fn bounds(from: From, to: Option<&str>) -> Bounds {
-        let topics = Topics { brokers: String::new(), prefix: "discogs".to_owned() };
+        let topics = nowhere();
         Selection { from, to: to.map(str::to_owned) }.bounds(&topics, &catalogue()).expect("there")
     }
 
@@ -268,12 +236,12 @@ mod tests {
         let catalogue = catalogue();
         assert_eq!(last.due(&catalogue, Kind::Artist, &state, false).held.map(|held| held.attempt), Some(2));
         let older = bounds(From::Earliest, Some("2026-01")).due(&catalogue, Kind::Artist, &holding("2026-03", "x"), false);
-        assert!(older.news.is_empty() && older.words[0].contains("--allow-older"));
+        assert!(older.news.is_empty() && older.words()[0].contains("--allow-older"));
     }
 
     #[test]
     fn a_month_that_was_not_published_is_refused_with_those_that_were() {
-        let topics = Topics { brokers: String::new(), prefix: "discogs".to_owned() };
+        let topics = nowhere();
         for selection in [
             Selection { from: From::Snapshot("2025-12".to_owned()), to: None },
             Selection { from: From::Earliest, to: Some("2025-12".to_owned()) },

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::selection::{Bounds, Due, From, Selection, whole_months_only};
+use super::due::Due;
+use super::selection::{Bounds, From, Selection, whole_months_only};
 use super::{Refreshed, Request, refresh_to};
 use crate::model::{Kind, PerKind};
 use crate::sinks::Sink;
@@ -41,18 +42,10 @@ impl FromTopics<'_> {
     /// Brings the sinks to each snapshot that was selected, is complete and not applied yet, the oldest month first. Where there is none,
     /// what the state holds is looked at, as a sink may be new or behind.
     pub fn once(&mut self, selection: &Selection) -> Result<()> {
-        if !names(self.topics)?.contains(&self.topics.catalogue()) {
-            bail!(
-                "there is no topic {} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
-                 another --topic-prefix; topics that another program fills are read with --until now",
-                self.topics.catalogue(),
-                self.topics.brokers
-            );
-        }
-        let catalogue = Catalogue::read(self.topics)?;
+        let catalogue = Catalogue::find(self.topics)?;
         let bounds = selection.bounds(self.topics, &catalogue)?;
         let due = self.due(&catalogue, &bounds)?;
-        due.iter().flat_map(|(_, due)| &due.words).for_each(|words| tracing::info!("{words}"));
+        due.iter().flat_map(|(_, due)| due.words()).for_each(|words| tracing::info!("{words}"));
         let news = due.0.iter().any(|due| !due.news.is_empty());
         let replaying = selection.from != From::News;
         if replaying && due.0.iter().all(|due| due.news.is_empty() && due.held.is_none()) {
@@ -90,9 +83,9 @@ impl FromTopics<'_> {
             let catalogue = reader.catalogue.clone();
             let bounds = Selection::default().bounds(self.topics, &catalogue)?;
             let mut due = self.due(&catalogue, &bounds)?;
-            due.iter().flat_map(|(_, due)| &due.words).for_each(|words| {
+            due.iter().flat_map(|(_, due)| due.words()).for_each(|words| {
                 // The number of records in the words grows.
-                tell(words.split(':').next().unwrap_or(words));
+                tell(words.split(':').next().unwrap_or(&words));
             });
             whole_months_only(&catalogue, &mut due);
             if first || due.0.iter().any(|due| !due.news.is_empty()) {

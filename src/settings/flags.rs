@@ -68,6 +68,27 @@ pub struct KafkaFlags {
     /// Kafka brokers, host:port, several of them separated by commas
     #[arg(long, value_name = "HOST:PORT", help_heading = "Kafka")]
     pub brokers: Option<String>,
+    /// Encrypt connections to Kafka
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Kafka")]
+    pub kafka_tls: Option<String>,
+    /// PEM file of the certificates that vouch for the brokers' [default: the system's]
+    #[arg(long, value_name = "FILE", help_heading = "Kafka")]
+    pub kafka_ca: Option<PathBuf>,
+    /// PEM file of a certificate to show to brokers that ask for one
+    #[arg(long, value_name = "FILE", help_heading = "Kafka")]
+    pub kafka_certificate: Option<PathBuf>,
+    /// PEM file of its key, without a password
+    #[arg(long, value_name = "FILE", help_heading = "Kafka")]
+    pub kafka_key: Option<PathBuf>,
+    /// User at the brokers; the password is in DISCODIFF_KAFKA_PASSWORD or in the file that follows
+    #[arg(long, value_name = "NAME", help_heading = "Kafka")]
+    pub kafka_user: Option<String>,
+    /// File that holds the user's password
+    #[arg(long, value_name = "FILE", help_heading = "Kafka")]
+    pub kafka_password_file: Option<PathBuf>,
+    /// How the user is proved: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 [default: SCRAM-SHA-512]
+    #[arg(long, value_name = "MECHANISM", help_heading = "Kafka")]
+    pub kafka_sasl: Option<String>,
     /// What the names of the topics begin with: discogs.artists and so on [default: discogs]
     #[arg(long, value_name = "PREFIX", help_heading = "Kafka")]
     pub topic_prefix: Option<String>,
@@ -172,6 +193,13 @@ impl Group for DumpsFlags {
 impl Group for KafkaFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Brokers, self.brokers.as_ref());
+        flags.give(Key::KafkaTls, self.kafka_tls.as_ref());
+        flags.give(Key::KafkaCa, self.kafka_ca.as_ref());
+        flags.give(Key::KafkaCertificate, self.kafka_certificate.as_ref());
+        flags.give(Key::KafkaKey, self.kafka_key.as_ref());
+        flags.give(Key::KafkaUser, self.kafka_user.as_ref());
+        flags.give(Key::KafkaPasswordFile, self.kafka_password_file.as_ref());
+        flags.give(Key::KafkaSasl, self.kafka_sasl.as_ref());
         flags.give(Key::TopicPrefix, self.topic_prefix.as_ref());
     }
 }

@@ -11,6 +11,22 @@ pub enum Key {
     Kafka,
     /// The Kafka brokers.
     Brokers,
+    /// Whether connections to Kafka are encrypted.
+    KafkaTls,
+    /// Certificates that vouch for the Kafka brokers.
+    KafkaCa,
+    /// The certificate that is shown to Kafka brokers.
+    KafkaCertificate,
+    /// Its key.
+    KafkaKey,
+    /// The user at the Kafka brokers.
+    KafkaUser,
+    /// The user's password.
+    KafkaPassword,
+    /// File that holds it.
+    KafkaPasswordFile,
+    /// How the user is proved.
+    KafkaSasl,
     /// What the names of topics begin with.
     TopicPrefix,
     /// Partitions of new topics.
@@ -55,10 +71,18 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 23] = [
+    pub const ALL: [Key; 31] = [
         Key::Dumps,
         Key::Kafka,
         Key::Brokers,
+        Key::KafkaTls,
+        Key::KafkaCa,
+        Key::KafkaCertificate,
+        Key::KafkaKey,
+        Key::KafkaUser,
+        Key::KafkaPassword,
+        Key::KafkaPasswordFile,
+        Key::KafkaSasl,
         Key::TopicPrefix,
         Key::Partitions,
         Key::State,
@@ -87,6 +111,14 @@ impl Key {
             Key::Dumps => "dumps",
             Key::Kafka => "kafka",
             Key::Brokers => "brokers",
+            Key::KafkaTls => "kafka_tls",
+            Key::KafkaCa => "kafka_ca",
+            Key::KafkaCertificate => "kafka_certificate",
+            Key::KafkaKey => "kafka_key",
+            Key::KafkaUser => "kafka_user",
+            Key::KafkaPassword => "kafka_password",
+            Key::KafkaPasswordFile => "kafka_password_file",
+            Key::KafkaSasl => "kafka_sasl",
             Key::TopicPrefix => "topic_prefix",
             Key::Partitions => "partitions",
             Key::State => "state",

@@ -9,10 +9,11 @@ use tokio_postgres::config::{Config, Host};
 use url::Url;
 
 use super::flags::Flags;
-use super::key::{CONFIG_VARIABLE, PREFIX};
+use super::key::{CONFIG_VARIABLE, Key, PREFIX};
 use super::mistake::Mistakes;
 use super::resolve::resolve;
-use super::{Secret, Settings};
+use super::{Secret, Settings, needed};
+use crate::kafka::{Brokers, Login, Tls, Topics};
 
 /// The file that is read where none is named, if it is there.
 const FILE: &str = "discodiff.toml";
@@ -56,15 +57,54 @@ pub fn load(flags: &Flags) -> Result<Settings, Mistakes> {
 impl Settings {
     /// PostgreSQL's password, where a file holds it: the step that reads the file.
     pub fn postgres_password(&self) -> Result<Option<Secret>, Mistakes> {
-        self.password(super::Key::PostgresPasswordFile, self.postgres_password_file.as_deref())
+        self.password(Key::PostgresPasswordFile, self.postgres_password_file.as_deref())
     }
 
     /// Neo4j's password, where a file holds it: the step that reads the file.
     pub fn neo4j_password(&self) -> Result<Option<Secret>, Mistakes> {
-        self.password(super::Key::Neo4jPasswordFile, self.neo4j_password_file.as_deref())
+        self.password(Key::Neo4jPasswordFile, self.neo4j_password_file.as_deref())
     }
 
-    fn password(&self, key: super::Key, path: Option<&Path>) -> Result<Option<Secret>, Mistakes> {
+    /// Topics of another prefix, likewise.
+    pub fn topics_of(&self, prefix: &str) -> Result<Topics, Mistakes> {
+        Ok(Topics { prefix: prefix.to_owned(), ..self.topics()? })
+    }
+
+    /// The topics, or what to say where no broker was named: the step that reads the password's file, and looks for the others.
+    pub fn topics(&self) -> Result<Topics, Mistakes> {
+        let addresses = needed(Key::Brokers, self.brokers.as_ref())?.clone();
+        let mut mistakes = Mistakes::default();
+        let files = [(Key::KafkaCa, &self.kafka_ca), (Key::KafkaCertificate, &self.kafka_certificate), (Key::KafkaKey, &self.kafka_key)];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref().filter(|_| self.kafka_tls)?))) {
+            // The client would say so too, but not which setting named it.
+            if let Err(error) = fs::read(path) {
+                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
+            }
+        }
+        let password = match (&self.kafka_password, self.password(Key::KafkaPasswordFile, self.kafka_password_file.as_deref())) {
+            (Some(password), _) => Some(password.clone()),
+            (None, Ok(password)) => password,
+            (None, Err(others)) => {
+                mistakes.append(others);
+                None
+            }
+        };
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let certificate = self.kafka_certificate.clone().zip(self.kafka_key.clone());
+        let tls = self.kafka_tls.then(|| Tls { ca: self.kafka_ca.clone(), certificate });
+        let login = self.kafka_user.clone().zip(password).map(|(user, password)| Login { sasl: self.kafka_sasl, user, password });
+        let brokers = Brokers { addresses, tls, login };
+        if brokers.shows_password() {
+            tracing::warn!(
+                "the password for Kafka is sent as it is, for all on the way to read: encrypt (--kafka-tls), or use SCRAM (--kafka-sasl)"
+            );
+        }
+        Ok(Topics { brokers, prefix: self.topic_prefix.clone() })
+    }
+
+    fn password(&self, key: Key, path: Option<&Path>) -> Result<Option<Secret>, Mistakes> {
         let Some(path) = path else { return Ok(None) };
         match fs::read_to_string(path) {
             Ok(password) => Ok(Some(Secret::new(without_line_end(&password)))),

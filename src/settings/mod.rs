@@ -33,7 +33,7 @@ pub use resolve::resolve;
 pub use secret::Secret;
 pub use value::{FeedPlace, LogFormat};
 
-use crate::sources::kafka::Topics;
+use crate::kafka::Sasl;
 
 /// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
 #[derive(Clone)]
@@ -44,6 +44,22 @@ pub struct Settings {
     pub kafka: bool,
     /// Kafka brokers, `host:port`, several of them separated by commas.
     pub brokers: Option<String>,
+    /// Whether connections to Kafka are encrypted.
+    pub kafka_tls: bool,
+    /// PEM file of certificates that vouch for the brokers'; the system's where none is named.
+    pub kafka_ca: Option<PathBuf>,
+    /// PEM file of the certificate that is shown to brokers.
+    pub kafka_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub kafka_key: Option<PathBuf>,
+    /// The user at the brokers.
+    pub kafka_user: Option<String>,
+    /// The user's password, which no flag gives: command lines are seen by all; see [`Settings::topics`].
+    pub kafka_password: Option<Secret>,
+    /// The file that holds it.
+    pub kafka_password_file: Option<PathBuf>,
+    /// How the user is proved.
+    pub kafka_sasl: Sasl,
     /// What the names of topics begin with.
     pub topic_prefix: String,
     /// Partitions of topics that are made; those that are there must have as many.
@@ -103,17 +119,6 @@ impl Settings {
         needed(Key::State, self.state.as_deref())
     }
 
-    /// The topics of dumps, or what to say where no broker was named.
-    pub fn topics(&self) -> Result<Topics, Mistakes> {
-        let brokers = needed(Key::Brokers, self.brokers.as_deref())?.to_owned();
-        Ok(Topics { brokers, prefix: self.topic_prefix.clone() })
-    }
-
-    /// Topics of another prefix, likewise.
-    pub fn topics_of(&self, prefix: &str) -> Result<Topics, Mistakes> {
-        Ok(Topics { prefix: prefix.to_owned(), ..self.topics()? })
-    }
-
     /// Whether a sink was named.
     pub fn names_a_sink(&self) -> bool {
         let stores = self.sqlite.is_some() || self.postgres.is_some() || self.neo4j.is_some();
@@ -132,7 +137,15 @@ impl Settings {
             Key::Dumps => path(&self.dumps),
             Key::Kafka => Some(self.kafka.to_string()),
             Key::Brokers => self.brokers.clone(),
-            // Of no use without brokers.
+            // All these are of no use without brokers.
+            Key::KafkaTls => self.brokers.is_some().then(|| self.kafka_tls.to_string()),
+            Key::KafkaCa => path(&self.kafka_ca),
+            Key::KafkaCertificate => path(&self.kafka_certificate),
+            Key::KafkaKey => path(&self.kafka_key),
+            Key::KafkaUser => self.kafka_user.clone(),
+            Key::KafkaPassword => self.kafka_password.as_ref().map(Secret::to_string),
+            Key::KafkaPasswordFile => path(&self.kafka_password_file),
+            Key::KafkaSasl => self.kafka_user.is_some().then(|| self.kafka_sasl.name().to_owned()),
             Key::TopicPrefix => self.brokers.is_some().then(|| self.topic_prefix.clone()),
             Key::Partitions => self.partitions.map(|partitions| partitions.to_string()),
             Key::State => path(&self.state),

@@ -96,6 +96,14 @@ impl Resolver {
             dumps: self.take(Key::Dumps, value::path),
             kafka: self.take(Key::Kafka, value::boolean).unwrap_or(false),
             brokers: self.take(Key::Brokers, value::brokers),
+            kafka_tls: self.take(Key::KafkaTls, value::boolean).unwrap_or(false),
+            kafka_ca: self.take(Key::KafkaCa, value::path),
+            kafka_certificate: self.take(Key::KafkaCertificate, value::path),
+            kafka_key: self.take(Key::KafkaKey, value::path),
+            kafka_user: self.take(Key::KafkaUser, value::user),
+            kafka_password: self.take(Key::KafkaPassword, value::password),
+            kafka_password_file: self.take(Key::KafkaPasswordFile, value::path),
+            kafka_sasl: self.take(Key::KafkaSasl, value::sasl).unwrap_or_default(),
             topic_prefix: self.take(Key::TopicPrefix, value::topic_prefix).unwrap_or_else(|| TOPIC_PREFIX.into()),
             partitions: self.take(Key::Partitions, value::partitions),
             state: self.take(Key::State, value::path),
@@ -120,6 +128,7 @@ impl Resolver {
         };
         self.settle_null(&mut settings);
         self.settle_kafka(&mut settings);
+        self.check_kafka_security();
         let postgres = |url: &str| url.parse::<tokio_postgres::Config>().is_ok_and(|url| url.get_password().is_some());
         self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);
         let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
@@ -173,6 +182,38 @@ impl Resolver {
                     .add(place, format!("dumps are read from topics or from a folder, and {other} names one; leave one of them out"));
             }
         }
+    }
+
+    /// What belongs together, wherever it comes from. A password without its user would be forgotten in silence, and so would a
+    /// certificate without encryption, unless that was switched off on purpose.
+    fn check_kafka_security(&mut self) {
+        use Key::{KafkaCa, KafkaCertificate, KafkaKey, KafkaPassword, KafkaPasswordFile, KafkaSasl, KafkaTls, KafkaUser};
+        let given = |key: Key| self.layers.iter().rfind(|(of, _, _)| *of == key).map(|(_, origin, _)| origin.place(key));
+        let mut wrong = Vec::new();
+        let pairs = [
+            (KafkaCa, KafkaTls),
+            (KafkaCertificate, KafkaTls),
+            (KafkaKey, KafkaTls),
+            (KafkaCertificate, KafkaKey),
+            (KafkaKey, KafkaCertificate),
+            (KafkaPassword, KafkaUser),
+            (KafkaPasswordFile, KafkaUser),
+            (KafkaSasl, KafkaUser),
+        ];
+        for (key, other) in pairs {
+            if let (Some(place), None) = (given(key), given(other)) {
+                wrong.push((place, format!("is of no use without {}", other.flag())));
+            }
+        }
+        match (given(KafkaUser), given(KafkaPassword), given(KafkaPasswordFile)) {
+            (Some(user), None, None) => wrong.push((
+                user,
+                format!("needs a password: {} names a file that holds it, {} gives it", KafkaPasswordFile.flag(), KafkaPassword.variable()),
+            )),
+            (_, Some(password), Some(file)) => wrong.push((file, format!("there is a password in {password} too; leave one of them out"))),
+            _ => {}
+        }
+        wrong.into_iter().for_each(|(place, words)| self.mistakes.add(place, words));
     }
 
     /// A file with the password of a server is of use where the server is named, without a password.

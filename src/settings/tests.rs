@@ -165,7 +165,7 @@ fn dumps_come_from_topics_or_from_a_folder_as_the_stronger_layer_says() {
     let settings = resolve(&flags(&[(Key::Kafka, "true")]), [], file("dumps = \"d\"\nbrokers = \"kafka:9092\"")).expect("settings");
     assert!(settings.kafka && settings.dumps.is_none());
     let topics = settings.topics().expect("topics");
-    assert_eq!((topics.brokers.as_str(), topics.of(crate::model::Kind::Label).as_str()), ("kafka:9092", "discogs.labels"));
+    assert_eq!((topics.brokers.addresses.as_str(), topics.of(crate::model::Kind::Label).as_str()), ("kafka:9092", "discogs.labels"));
     let settings = resolve(&flags(&[(Key::Dumps, "d")]), [], file("kafka = true")).expect("settings");
     assert!(!settings.kafka && settings.dumps.is_some());
     let said = mistakes(resolve(&flags(&[(Key::Kafka, "true"), (Key::Dumps, "d")]), [], None));
@@ -190,4 +190,45 @@ fn without_a_sink_the_states_own_sqlite_file_is_used() {
     assert_eq!(sqlite(&[(Key::State, "s")]), Some("s/discodiff.sqlite".into()));
     assert_eq!(sqlite(&[(Key::State, "s"), (Key::Feed, "f")]), None);
     assert_eq!(sqlite(&[(Key::State, "s"), (Key::Null, "true")]), None);
+}
+
+#[test]
+fn what_kafka_asks_for_is_given_together_or_the_missing_part_is_named() {
+    let user = [(Key::Brokers, "kafka:9092"), (Key::KafkaUser, "me")];
+    let said = mistakes(resolve(&flags(&user), [], None));
+    assert!(
+        said.contains("--kafka-user: needs a password: --kafka-password-file names a file") && said.contains("DISCODIFF_KAFKA_PASSWORD")
+    );
+    let password = || environment(&[("DISCODIFF_KAFKA_PASSWORD", " hunter2 ")]);
+    let settings = resolve(&flags(&user), password(), None).expect("settings");
+    let login = settings.topics().expect("topics").brokers.login.expect("a login");
+    assert_eq!((login.user.as_str(), login.password.reveal(), login.sasl), ("me", " hunter2 ", Sasl::Scram512));
+    let shown = format!("{settings}\n{settings:?}\n{:?}", settings.topics());
+    assert!(shown.contains("kafka_password = ***  (DISCODIFF_KAFKA_PASSWORD)") && !shown.contains("hunter2"), "{shown}");
+
+    let said = mistakes(resolve(&flags(&[(Key::KafkaSasl, "GSSAPI"), (Key::KafkaPasswordFile, "p")]), password(), None));
+    for expected in [
+        "--kafka-sasl: \"GSSAPI\" is wrong; right is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        "--kafka-sasl: is of no use without --kafka-user",
+        "DISCODIFF_KAFKA_PASSWORD: is of no use without --kafka-user",
+        "--kafka-password-file: there is a password in DISCODIFF_KAFKA_PASSWORD too",
+    ] {
+        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    let said = mistakes(resolve(&flags(&[(Key::KafkaCa, "ca.pem"), (Key::KafkaKey, "key.pem")]), [], None));
+    assert!(said.contains("--kafka-ca: is of no use without --kafka-tls"), "{said}");
+    assert!(said.contains("--kafka-key: is of no use without --kafka-certificate"), "{said}");
+    let said = mistakes(resolve(&Flags::default(), [], file("kafka_password = 5\n")));
+    assert!(said.contains("/etc/discodiff.toml: kafka_password: what is given is wrong; right is a text in quotes, not empty"), "{said}");
+}
+
+#[test]
+fn a_flag_can_take_encryption_back_and_leaves_its_certificates_alone() {
+    let text = "brokers = \"kafka:9092\"\nkafka_tls = true\nkafka_ca = \"ca.pem\"\n";
+    let brokers = |given: &[(Key, &str)]| resolve(&flags(given), [], file(text)).expect("settings").topics();
+    assert!(brokers(&[(Key::KafkaTls, "false")]).expect("topics").brokers.tls.is_none());
+    assert!(
+        brokers(&[]).expect_err("the file is not there").to_string().contains("/etc/discodiff.toml: kafka_ca: /etc/ca.pem cannot be read")
+    );
 }

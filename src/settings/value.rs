@@ -10,6 +10,7 @@ use toml::Value;
 use url::Url;
 
 use super::Secret;
+use crate::kafka::Sasl;
 
 /// A value as it was written.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ const POSTGRES: &str = "a URL such as postgresql://user@host:5432/database";
 const NEO4J: &str = "a URL such as bolt://user@host:7687, neo4j://user@host:7687/database or bolt+s://user@host:7687";
 
 const BROKERS: &str = "host:port, or several of them separated by commas, such as kafka-1:9092,kafka-2:9092";
+const USER: &str = "a name, not empty";
+const SASL: &str = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
 const PREFIX: &str = "1 to 200 letters, digits, dots, underscores or hyphens";
 const PARTITIONS: &str = "a whole number from 1 to 64";
 
@@ -133,6 +136,30 @@ pub(super) fn brokers(raw: &Raw) -> Result<String, String> {
         })
     };
     if given.split(',').all(right) { Ok(given) } else { wrong(format_args!("\"{given}\""), BROKERS) }
+}
+
+pub(super) fn user(raw: &Raw) -> Result<String, String> {
+    let given = raw.text(USER)?;
+    if given.is_empty() { wrong("nothing", USER) } else { Ok(given) }
+}
+
+/// Not repeated, whatever is wrong with it. Taken as it is: white space may be part of it.
+pub(super) fn password(raw: &Raw) -> Result<Secret, String> {
+    const RIGHT: &str = "a text in quotes, not empty";
+    match raw {
+        Raw::Text(text) => match text.to_str() {
+            Some(text) if !text.is_empty() => Ok(Secret::new(text)),
+            _ => wrong("what is given", RIGHT),
+        },
+        Raw::Toml(Value::String(text), _) if !text.is_empty() => Ok(Secret::new(text)),
+        Raw::Toml(..) => wrong("what is given", RIGHT),
+    }
+}
+
+pub(super) fn sasl(raw: &Raw) -> Result<Sasl, String> {
+    let given = raw.text(SASL)?;
+    let known = Sasl::ALL.into_iter().find(|sasl| sasl.name().eq_ignore_ascii_case(&given));
+    known.map_or_else(|| wrong(format_args!("\"{given}\""), SASL), Ok)
 }
 
 /// A topic's name has at most 249 characters.

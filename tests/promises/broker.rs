@@ -19,6 +19,8 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Broker {
     pub address: String,
     pub prefix: String,
+    /// The whole broker is thrown away, so its topics need not be.
+    thrown_away: bool,
 }
 
 /// A message.
@@ -39,7 +41,12 @@ impl Broker {
             return None;
         };
         let prefix = format!("promise-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Some(Broker { address, prefix })
+        Some(Broker { address, prefix, thrown_away: false })
+    }
+
+    /// Topics on a broker of the test's own.
+    pub fn at(address: &str, prefix: &str) -> Broker {
+        Broker { address: address.to_owned(), prefix: prefix.to_owned(), thrown_away: true }
     }
 
     /// The flags that name it.
@@ -227,6 +234,9 @@ fn sent_or_later(producer: &BaseProducer, sent: Result<(), KafkaError>) {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if self.thrown_away {
+            return;
+        }
         let metadata = self.consumer().fetch_metadata(None, SOON).expect("metadata");
         let names = metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(&self.topic("")));
         let _ = wait(self.admin().delete_topics(&names.collect::<Vec<_>>(), &AdminOptions::new()));

@@ -19,10 +19,14 @@ mod kafka;
 mod ladder;
 mod links;
 mod oracle;
+#[cfg(feature = "failpoints")]
+mod outage;
 mod plan;
 mod real;
 mod replay;
+mod secured;
 mod standing;
 mod state;
+mod told;
 mod unmarked;
 mod verify;

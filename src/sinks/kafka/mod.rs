@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Class, SinkError, Written};
-use crate::kafka::client::{ANSWER, PATIENCE};
+use crate::kafka::client::{ANSWER, patience};
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::{self, Wanted};
 use crate::kafka::{Topics, read};
@@ -58,8 +58,8 @@ impl Place {
     /// Takes the transactional id. Waits for it as long as for a restart of the brokers, or only for an answer where it is tried again.
     fn open(&self, again: bool) -> Result<Producer, SinkError> {
         let id = format!("{}.{}", self.id, self.topics.prefix);
-        let patience = if again { ANSWER } else { PATIENCE };
-        Producer::open(&self.topics, &id, &self.stop, describe, patience).map_err(|failure| classed(self, failure))
+        let most = if again { ANSWER } else { patience() };
+        Producer::open(&self.topics, &id, &self.stop, describe, most, topics::PARTITIONS).map_err(|failure| classed(self, failure))
     }
 
     /// Number of partitions of each topic, `None` where it is not there; refuses topics that are not as they should be.

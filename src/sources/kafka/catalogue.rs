@@ -103,6 +103,19 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// Reads the catalogue of topics to which something should have been published.
+    pub fn find(topics: &Topics) -> Result<Catalogue> {
+        let name = topics.catalogue();
+        if !client::names(topics)?.contains(&name) {
+            bail!(
+                "there is no topic {name} at {}: nothing was published there under this prefix. Publish dumps first (discodiff publish), or name \
+                 another --topic-prefix; topics that another program fills are read with --until now",
+                topics.brokers
+            );
+        }
+        Catalogue::read(topics)
+    }
+
     /// Reads all of it that is committed.
     pub fn read(topics: &Topics) -> Result<Catalogue> {
         let mut reader = CatalogueReader::open(topics)?;

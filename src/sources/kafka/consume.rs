@@ -30,7 +30,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
 use super::message::{self, Marker, Told};
-use crate::kafka::client::{self, ANSWER, Heard, PATIENCE};
+use crate::kafka::client::{self, ANSWER, Heard, patience};
 use crate::kafka::{Topics, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
@@ -226,6 +226,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
+        fail::fail_point!("before-topic");
         let size = blocks.size();
         let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
         loop {
@@ -259,7 +260,7 @@ impl<'a> Reader<'a> {
 
     /// One stretch of one partition.
     fn fill(&mut self, lane: usize, records: usize, bytes: usize, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(bytes);
         let mut parts: Vec<Part> = Vec::new();
         let mut waiting: Option<Instant> = None;
         while !self.lanes[lane].ended && parts.len() < records && buffer.len() < bytes {
@@ -285,13 +286,13 @@ impl<'a> Reader<'a> {
                     if blocks.is_closed() {
                         return Err(Interrupted::Stopped);
                     }
-                    if waiting.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    if waiting.get_or_insert_with(Instant::now).elapsed() > patience() {
                         let heard = self.consumer.context().words();
                         return Err(Interrupted::Failed(anyhow!(
                             "nothing has come from partition {} of {} for {} s, after offset {}{heard}. Run the same command again",
                             self.lanes[lane].partition,
                             self.name,
-                            PATIENCE.as_secs(),
+                            patience().as_secs(),
                             self.lanes[lane].last
                         )));
                     }
@@ -300,6 +301,8 @@ impl<'a> Reader<'a> {
         }
         position.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         position.records.fetch_add(parts.len() as u64, Ordering::Relaxed);
+        // What a stretch of small records left free would stay as long as they do.
+        buffer.shrink_to_fit();
         // Records are slices of their stretch, as those of a file are of a piece of it.
         let buffer = Bytes::from(buffer);
         for Part { told, key, bytes, offset } in parts {

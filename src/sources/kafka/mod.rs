@@ -34,6 +34,6 @@ pub use crate::kafka::client::{first_offset, names, offset_at};
 pub use catalogue::{Attempt, Catalogue, CatalogueReader, Ends, Reached};
 pub(super) use consume::work;
 pub use consume::{Finder, Stretch, commit};
-pub use publish::{Publication, Published, Publishing, publish};
+pub use publish::{Publication, Published, Publishing, StoppedPublishing, publish};
 pub(super) use unmarked::work as unmarked_work;
 pub use unmarked::{Span, Until};

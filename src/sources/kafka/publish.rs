@@ -20,15 +20,16 @@ use anyhow::{Result, anyhow, bail};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::BaseRecord;
 use serde::Serialize;
+use thiserror::Error;
 
 use super::catalogue::{Attempt, Catalogue, Ends};
 use super::{Topics, message};
-use crate::kafka::client::{self, PATIENCE};
+use crate::kafka::client::{self, patience};
 use crate::kafka::producer::{Failure, Producer, Why};
 use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
-use crate::sources::{DumpFile, Position, Snapshot, StoppedOnRequest};
+use crate::sources::{DumpFile, Position, Snapshot};
 use crate::telemetry::Progress;
 use crate::xml::Record;
 
@@ -37,6 +38,11 @@ const TRANSACTION_RECORDS: u64 = 50_000;
 
 /// Bytes of a transaction, so that one of large records is not open for long.
 const TRANSACTION_BYTES: u64 = 128 << 20;
+
+/// The user asked the publisher to stop, and it did.
+#[derive(Debug, Error)]
+#[error("stopped on request: what was published so far stays, and the same command goes on from there")]
+pub struct StoppedPublishing;
 
 /// What is asked of a publisher.
 #[derive(Debug)]
@@ -96,7 +102,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     let counts = topics::ensure(&request.topics, &wanted, "name other topics with --topic-prefix")?;
     let mut partitions = PerKind::<usize>::default();
     kinds.iter().zip(counts).for_each(|(kind, count)| partitions[*kind] = count);
-    let publisher = Publisher::open(request)?;
+    let publisher = Publisher::open(request, partitions.0.iter().copied().max().unwrap_or(1))?;
     // Read after the transactional id was taken: what an earlier publisher had open is ended by then.
     let catalogue = Catalogue::read(&request.topics)?;
     let log = catalogue.log();
@@ -192,9 +198,9 @@ struct Transaction {
 }
 
 impl<'a> Publisher<'a> {
-    fn open(request: &'a Publishing) -> Result<Publisher<'a>> {
+    fn open(request: &'a Publishing, partitions: usize) -> Result<Publisher<'a>> {
         let id = format!("discodiff.{}", request.topics.prefix);
-        let producer = Producer::open(&request.topics, &id, &request.stop, describe_message, PATIENCE);
+        let producer = Producer::open(&request.topics, &id, &request.stop, describe_message, patience(), partitions);
         Ok(Publisher { request, producer: producer.map_err(|failure| said(request, failure))? })
     }
 
@@ -210,7 +216,7 @@ impl<'a> Publisher<'a> {
         let mut records = Vec::new();
         while cutter.cut(&mut records)? {
             if self.request.stop.load(Ordering::Relaxed) {
-                return Err(StoppedOnRequest.into());
+                return Err(StoppedPublishing.into());
             }
             self.records(&mut sending, &mut records)?;
             let now = position.bytes.load(Ordering::Relaxed);
@@ -273,6 +279,9 @@ impl<'a> Publisher<'a> {
         if sending.transaction.is_some() {
             return Ok(());
         }
+        if self.request.stop.load(Ordering::Relaxed) {
+            return Err(StoppedPublishing.into());
+        }
         self.producer.begin().map_err(|failure| said(self.request, failure))?;
         sending.transaction = Some(Transaction::default());
         if sending.attempt.begins.is_empty() {
@@ -320,7 +329,7 @@ impl<'a> Publisher<'a> {
 fn said(request: &Publishing, Failure { why, message }: Failure) -> anyhow::Error {
     let prefix = &request.topics.prefix;
     match why {
-        Why::Stopped => StoppedOnRequest.into(),
+        Why::Stopped => StoppedPublishing.into(),
         Why::Fenced => anyhow!("another publisher has begun to publish to {prefix}.*, and this one ends: {message}"),
         Why::TooLarge => anyhow!("{message}"),
         Why::Unanswered => anyhow!("{message}. What was committed stays: the same command goes on from there"),

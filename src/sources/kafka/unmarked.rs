@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::consume::{LOOK, close};
 use super::message::{self, Told};
 use super::{Reached, Topics};
-use crate::kafka::client::{self, ANSWER, Heard, PATIENCE};
+use crate::kafka::client::{self, ANSWER, Heard, patience};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};
@@ -220,12 +220,12 @@ impl<'a> Reader<'a> {
                     if blocks.is_closed() {
                         return Err(Interrupted::Stopped);
                     }
-                    if waiting.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    if waiting.get_or_insert_with(Instant::now).elapsed() > patience() {
                         let (heard, next) = (self.consumer.context().words(), self.lanes[at].next);
                         return Err(Interrupted::Failed(anyhow!(
                             "nothing has come from partition {at} of {} for {} s, at offset {next}{heard}. Run the same command again",
                             self.name,
-                            PATIENCE.as_secs()
+                            patience().as_secs()
                         )));
                     }
                 }
@@ -307,7 +307,8 @@ mod tests {
     use super::*;
 
     fn span(from: &[i64], to: &[i64]) -> Span {
-        let topics = Topics { brokers: String::new(), prefix: String::new() };
+        let brokers = crate::kafka::Brokers { addresses: String::new(), tls: None, login: None };
+        let topics = Topics { brokers, prefix: String::new() };
         Span { topics, kind: Kind::Label, from: from.to_vec(), to: to.to_vec(), read: OnceLock::new() }
     }
 

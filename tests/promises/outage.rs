@@ -1,0 +1,202 @@
+//! Brokers that stop, come back, or stay away, in the midst of publishing and of refreshing. On a broker of the test's own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::broker::Broker;
+use super::generated::small;
+use super::harness::{Home, KINDS, Ran, assert_same};
+
+/// A broker that is started and stopped at will; gone with all its data at the end, however the test ends.
+struct Server {
+    folder: PathBuf,
+    jars: PathBuf,
+}
+
+impl Server {
+    /// `None`, with a word, where the tests have no Kafka, or one that `scripts/services.sh` did not start.
+    fn new(name: &str) -> Option<Server> {
+        let jars = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/services/lib");
+        let jars = std::env::var_os("SERVICES_LIB").map_or_else(jars, PathBuf::from);
+        if std::env::var_os("DISCODIFF_TEST_KAFKA").is_none() || !jars.join("kafka").is_dir() {
+            println!("skipped: DISCODIFF_TEST_KAFKA is not set, or there are no jars in {}", jars.display());
+            return None;
+        }
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let server = Server { folder, jars };
+        server.start();
+        Some(server)
+    }
+
+    fn services(&self, what: &str) -> std::process::Output {
+        let mut command = Command::new("bash");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services.sh")).args([what, "kafka"]).env("SERVICES_DIR", &self.folder);
+        command.env("SERVICES_LIB", &self.jars).env("KAFKA_HEAP", "256m").env_remove("KAFKA_PORT").env_remove("KAFKA_CONTROLLER_PORT");
+        command.stdin(Stdio::null()).output().expect("bash starts")
+    }
+
+    fn start(&self) {
+        let output = self.services("start");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn broker(&self, prefix: &str) -> Broker {
+        let told = String::from_utf8(self.services("env").stdout).expect("text");
+        let address = told.lines().find_map(|line| line.strip_prefix("DISCODIFF_TEST_KAFKA=")).expect("an address");
+        Broker::at(address, prefix)
+    }
+
+    /// Ends the broker by a signal, and waits until it has ended.
+    fn end(&self, signal: &str) {
+        let noted = std::fs::read_to_string(self.folder.join("pid/kafka")).expect("a pid");
+        let pid = noted.split_whitespace().next().expect("a pid");
+        send(pid.parse().expect("a number"), signal);
+        let begun = Instant::now();
+        while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the broker does not end");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::fs::read(self.folder.join("pid/kafka")).is_ok() {
+            self.services("stop");
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn send(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().expect("kill starts").success());
+}
+
+/// The program under way, with places where it waits or is less patient.
+fn started(home: &Home, line: &str, points: &str) -> Child {
+    let mut command = home.command(line);
+    command.env("FAILPOINTS", points).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn ended(child: Child) -> Ran {
+    Ran::of(&child.wait_with_output().expect("ended"))
+}
+
+fn publish(broker: &Broker, month: usize) -> String {
+    format!("publish --json {} --dumps {}", broker.flags(), small().folders()[month].display())
+}
+
+fn refresh(broker: &Broker, state: &str) -> String {
+    format!("refresh --kafka --json {} --state {state} --sqlite {state}.sqlite", broker.flags())
+}
+
+/// Waits until so many records of a kind are committed.
+fn committed(broker: &Broker, topic: &str, records: usize) {
+    let begun = Instant::now();
+    while broker.records(topic).len() < records {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{topic}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a refresh has begun to read the topics.
+fn begun(home: &Home, state: &str) {
+    let begun = Instant::now();
+    while !std::fs::read_to_string(home.path(&format!("{state}/manifest.json"))).is_ok_and(|text| text.contains("\"begun\": {")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{state}");
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(500));
+}
+
+/// A publisher that waits after its third transaction, or in its fourth, for some seconds.
+fn pausing(place: &str, milliseconds: u32) -> String {
+    format!("transaction-records=return(25);{place}=3*off->1*sleep({milliseconds})->off")
+}
+
+#[test]
+fn a_broker_that_stops_and_starts_again_costs_time_and_nothing_else() {
+    let Some(server) = Server::new("restarted") else { return };
+    let home = Home::new();
+    home.refresh(&small().folders()[0], "--state files --sqlite files.sqlite").json(0);
+    for (signal, place) in [("KILL", "in-transaction"), ("TERM", "after-transaction")] {
+        let broker = server.broker(signal);
+        let publisher = started(&home, &format!("{} --partitions 4", publish(&broker, 0)), &pausing(place, 4000));
+        committed(&broker, "artists", 75);
+        sleep(Duration::from_millis(500));
+        server.end(signal);
+        sleep(Duration::from_secs(2));
+        server.start();
+        ended(publisher).json(0);
+        for kind in KINDS {
+            let records = broker.records(&format!("{kind}s"));
+            assert!(!records.is_empty() && records.values().all(|times| *times == 1), "{kind}s after SIG{signal}");
+        }
+        // Two kinds are read, the others are not asked for yet.
+        let reader = started(&home, &refresh(&broker, signal), "before-topic=2*off->1*sleep(4000)->off");
+        begun(&home, signal);
+        server.end(signal);
+        sleep(Duration::from_secs(2));
+        server.start();
+        ended(reader).json(0);
+        assert_same(&home.sqlite(&format!("{signal}.sqlite")), &home.sqlite("files.sqlite"), "through a broker that was away");
+    }
+}
+
+#[test]
+fn a_broker_that_stays_away_is_told_when_patience_is_over_and_the_same_command_goes_on_later() {
+    let Some(server) = Server::new("gone") else { return };
+    let (broker, home) = (server.broker("gone"), Home::new());
+    home.refresh(&small().folders()[0], "--state files --sqlite files.sqlite").json(0);
+    let artists = || broker.records("artists").len();
+
+    // The user stops a publisher: what it had open is ended, what it committed stays.
+    let publisher = started(&home, &format!("{} --partitions 4", publish(&broker, 0)), &pausing("in-transaction", 3000));
+    committed(&broker, "artists", 75);
+    send(publisher.id(), "TERM");
+    let stopped = ended(publisher);
+    assert_eq!((stopped.status, stopped.stdout.as_str()), (Some(4), ""), "{}", stopped.stderr);
+    stopped.said(&["stopped on request: what was published so far stays, and the same command goes on from there"]);
+    let early = home.run(&refresh(&broker, "early"));
+    assert_eq!(early.json(0)["kinds"], serde_json::json!({}));
+    early.said(&["(2026-01, attempt 1) is not complete", "records so far"]);
+
+    // A publisher that is killed in a transaction leaves it open; that holds no refresh up, nor the next publisher.
+    let before = artists();
+    let publisher = started(&home, &publish(&broker, 0), &pausing("in-transaction", 60_000));
+    committed(&broker, "artists", before + 75);
+    sleep(Duration::from_millis(500));
+    send(publisher.id(), "KILL");
+    ended(publisher);
+    let begun_at = Instant::now();
+    home.run(&refresh(&broker, "early")).said(&["(2026-01, attempt 1) is not complete"]);
+    assert!(begun_at.elapsed() < Duration::from_secs(10), "{:?}", begun_at.elapsed());
+
+    // The broker goes while it is published to.
+    let before = artists();
+    let publisher = started(&home, &publish(&broker, 0), &format!("{};patience=return(6)", pausing("after-transaction", 3000)));
+    committed(&broker, "artists", before + 75);
+    server.end("KILL");
+    let gone = Instant::now();
+    let ran = ended(publisher);
+    ran.refused(&["the brokers do not take what is sent", "Connection refused", "the same command goes on from there"]);
+    assert!(gone.elapsed() < Duration::from_secs(40), "{:?} {}", gone.elapsed(), ran.stderr);
+    home.run(&publish(&broker, 0)).refused(&["no Kafka broker answers at", "Connection refused"]);
+    server.start();
+    home.run(&publish(&broker, 0)).json(0);
+    assert!(KINDS.iter().all(|kind| broker.records(&format!("{kind}s")).values().all(|times| *times == 1)));
+
+    // And while it is read from.
+    let reader = started(&home, &refresh(&broker, "state"), "before-topic=2*off->1*sleep(2000)->off;patience=return(6)");
+    begun(&home, "state");
+    server.end("KILL");
+    let gone = Instant::now();
+    let ran = ended(reader);
+    ran.refused(&["nothing has come from partition 0 of gone.releases for 6 s", "Connection refused", "Run the same command again"]);
+    assert!(gone.elapsed() < Duration::from_secs(40), "{:?}", gone.elapsed());
+    server.start();
+    home.run(&refresh(&broker, "state")).json(0);
+    assert_same(&home.sqlite("state.sqlite"), &home.sqlite("files.sqlite"), "after a broker that stayed away");
+}
