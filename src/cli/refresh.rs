@@ -35,9 +35,9 @@ Examples:
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 
-An interrupted run is made good by the same command, which reads the month again. A sink that is
-new or was left behind is brought up in the same run. Always give the same --state: it is what the
-month is compared with.";
+An interrupted run is made good by the same command, which goes on at its last checkpoint. A sink
+that is new or was left behind is brought up in the same run. Always give the same --state: it is
+what the month is compared with.";
 
 /// What `discodiff refresh` takes.
 #[derive(Args, Clone, Debug, Default)]
