@@ -23,7 +23,7 @@ Examples:
       how many months and records in the topics are not applied yet, too
   discodiff status --state state --json | jq .sinks
 
-A sink or a broker that does not answer is said, and the rest shown all the same; the exit status is 1 then.";
+What does not answer is told, and the rest shown all the same; the exit status is 1 then.";
 
 /// What `discodiff status` takes.
 #[derive(Args, Clone, Debug, Default)]
