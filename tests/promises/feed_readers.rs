@@ -88,22 +88,27 @@ fn jars() -> Option<String> {
     found.then(|| format!("{}/*", folder.display()))
 }
 
+/// What Kafka's console consumer prints of a topic: headers and key of each message.
+fn console(jars: &str, broker: &Broker, topic: &str) -> String {
+    let mut command = Command::new("java");
+    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", jars]);
+    command.args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", &broker.address]);
+    command.args(["--topic", &broker.topic(topic), "--from-beginning", "--timeout-ms", "4000"]);
+    for property in ["print.key=true", "print.headers=true", "print.value=false"] {
+        command.args(["--formatter-property", property]);
+    }
+    command.args(["--command-property", "isolation.level=read_committed"]);
+    let ran = command.output().expect("java starts");
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
 #[test]
 fn kafkas_console_consumer_sees_each_change_once_when_it_reads_what_is_committed() {
     let (Some(broker), Some(jars)) = (Broker::new(), jars()) else { return };
     let (home, months) = (Home::new(), small().folders());
     home.refresh(&months[0], &format!("{} --partitions 2", broker.feed())).json(0);
     let report = home.refresh(&months[1], &broker.feed()).json(0);
-    let mut command = Command::new("java");
-    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", &jars]);
-    command.args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", &broker.address]);
-    command.args(["--topic", &broker.topic("changes"), "--from-beginning", "--timeout-ms", "4000"]);
-    for property in ["print.key=true", "print.headers=true", "print.value=false"] {
-        command.args(["--formatter-property", property]);
-    }
-    command.args(["--command-property", "isolation.level=read_committed"]);
-    let ran = command.output().expect("java starts");
-    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let text = console(&jars, &broker, "changes");
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     for line in text.lines().filter(|line| line.contains("epoch:2,kind:")) {
         let (headers, key) = line.split_once('\t').expect("headers and key");
@@ -111,8 +116,48 @@ fn kafkas_console_consumer_sees_each_change_once_when_it_reads_what_is_committed
         *seen.entry(key).or_default() += 1;
     }
     let sum = |what: &str| report["sinks"]["feed"][what].as_u64().expect("a number");
-    assert_eq!(seen.len() as u64, sum("inserted") + sum("updated") + sum("deleted"), "{text}{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(seen.len() as u64, sum("inserted") + sum("updated") + sum("deleted"), "{text}");
     assert!(seen.values().all(|times| *times == 1));
+}
+
+/// Counts keys of a topic's messages, markers apart, up to the ends that there are now.
+const COUNT: &str = "
+import collections, json, sys
+from confluent_kafka import Consumer, TopicPartition, OFFSET_BEGINNING
+consumer = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': 'count', 'isolation.level': 'read_committed',
+                     'enable.auto.commit': False, 'enable.partition.eof': True})
+partitions = consumer.list_topics(sys.argv[2], 20).topics[sys.argv[2]].partitions
+consumer.assign([TopicPartition(sys.argv[2], number, OFFSET_BEGINNING) for number in partitions])
+keys, ended = collections.Counter(), 0
+while ended < len(partitions):
+    message = consumer.poll(20)
+    if message.error():
+        ended += 1
+    elif not message.key().startswith(b'marker/'):
+        keys[message.key().decode()] += 1
+        assert message.value().startswith(b'<master ')
+print(json.dumps([len(keys), max(keys.values())]))
+";
+
+#[test]
+fn the_console_consumer_and_a_python_client_see_each_published_record_once_though_its_publisher_died_on_the_way() {
+    let (Some(broker), Some(jars)) = (Broker::new(), jars()) else { return };
+    let (home, months) = (Home::new(), small().folders());
+    // Without failpoints it just publishes all.
+    let points = "transaction-records=return(40);after-transaction=9*off->panic";
+    drop(home.publishing(&months[0], &broker, "--partitions 2").env("FAILPOINTS", points).output().expect("it starts"));
+    let published = home.publish(&months[0], &broker, "").json(0);
+    let records = super::harness::count(&published, "master", "records");
+    let text = console(&jars, &broker, "masters");
+    let (markers, keys): (Vec<&str>, Vec<&str>) =
+        text.lines().filter_map(|line| line.rsplit('\t').next()).partition(|key| key.starts_with("marker/"));
+    assert_eq!(markers.len(), 4, "a begin and an end in each partition: {text}");
+    let different: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!((keys.len() as u64, different.len()), (records, keys.len()));
+    let Some(python) = python("confluent_kafka") else { return };
+    let ran = Command::new(python).args(["-c", COUNT, &broker.address, &broker.topic("masters")]).output().expect("it starts");
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(text.trim(), format!("[{records}, 1]"), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]
