@@ -67,6 +67,15 @@ impl Entry {
         }
     }
 
+    /// How many keys were inserted, updated or deleted.
+    pub fn changes(&self) -> u64 {
+        match self {
+            Entry::Records(records) => records.findings.counts.iter().map(|(_, counts)| counts.inserted + counts.updated).sum(),
+            Entry::Swept(deleted, _) => deleted.len() as u64,
+            _ => 0,
+        }
+    }
+
     /// As bytes.
     pub fn encode(&self) -> anyhow::Result<Vec<u8>> {
         Ok(bincode::serialize(self)?)

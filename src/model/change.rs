@@ -88,7 +88,7 @@ pub struct DeadLetter {
     pub id: Option<u64>,
     /// Name of the dump file.
     pub file: Arc<str>,
-    /// Offset of its first byte in the decompressed file.
+    /// Offset of its first byte in the decompressed file; of one that a sink refused, its id.
     pub position: u64,
     /// Where it was rejected.
     pub stage: Stage,

@@ -16,7 +16,7 @@ use super::{Plan, Request};
 use crate::dataflows::{DiffOptions, Findings, Flow, Guard, Journal, SinkPort};
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
-use crate::sinks::driver::{Driver, Refused, Report};
+use crate::sinks::driver::{Driver, Missed, Report};
 use crate::sinks::{Holds, Need, Run, Writer};
 use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, Trail, read};
 use crate::state::{Checkpoint, Manifest, Part};
@@ -33,8 +33,8 @@ pub struct Target {
     pub run: Run,
     /// In the order of workers.
     pub writers: Vec<Box<dyn Writer>>,
-    /// Where records that it refuses are noted.
-    pub refused: Refused,
+    /// Where keys that it does not get are noted.
+    pub missed: Missed,
 }
 
 /// What is kept of an epoch beside what sinks take.
@@ -98,10 +98,10 @@ pub fn apply(
         projections: kept.links.is_some().then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
     };
-    let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail))?;
+    let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail), stop.clone())?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
-    let refused: Vec<Refused> = targets.iter().map(|target| Arc::clone(&target.refused)).collect();
+    let missed: Vec<Missed> = targets.iter().map(|target| Arc::clone(&target.missed)).collect();
     for target in targets {
         threads.push(start(target, &mut equipment, &budget, &stop, &delivered)?);
     }
@@ -110,7 +110,7 @@ pub fn apply(
         let dictionary = kept.links.clone().unwrap_or_default();
         let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
         let budget = Arc::clone(&budget);
-        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, refused, budget, stop: stop.clone() };
+        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, stop: stop.clone() };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;
         scribe = Some(thread);
@@ -149,12 +149,11 @@ pub fn apply(
     if let Some(scribe) = scribe {
         scribe.join().map_err(|_| anyhow!("the checkpoints' thread panicked"))?;
     }
-    let read = reading.join();
+    reading.join();
     let outcomes = outcomes?;
     if let Some(reason) = stop.take_reason() {
         return Err(reason);
     }
-    read?;
     let mut findings = Findings::default();
     let (mut parts, mut links) = (Vec::new(), Vec::new());
     for outcome in outcomes {
@@ -173,7 +172,7 @@ fn start(
     stop: &Stop,
     delivered: &PerKind<RoaringTreemap>,
 ) -> Result<Vec<thread::JoinHandle<Report>>> {
-    let Target { name, one_writer, run, writers, refused, .. } = target;
+    let Target { name, one_writer, run, writers, missed, .. } = target;
     let workers = equipment.len();
     let needs = PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|run| run.need));
     let mut writers = writers.into_iter();
@@ -198,7 +197,7 @@ fn start(
             wakers,
             budget: Arc::clone(budget),
             delivered: delivered.clone(),
-            refused: Arc::clone(&refused),
+            missed: Arc::clone(&missed),
             stop: stop.clone(),
         };
         threads.push(driver.start().context("cannot start a sink's thread")?);

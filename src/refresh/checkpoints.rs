@@ -25,7 +25,7 @@ use super::{Member, Plan, Request};
 use crate::dataflows::{Diff, Edges, Entry, Findings, Fingerprints, Journal, Links, Note};
 use crate::model::graph::Dictionary;
 use crate::model::{Key, Kind, PerKind};
-use crate::sinks::driver::Refused;
+use crate::sinks::driver::Missed;
 use crate::sinks::{Need, Sink};
 use crate::sources::{Budget, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
 use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, replay};
@@ -53,8 +53,8 @@ pub struct Scribe {
     pub trail: Arc<Trail>,
     /// The dictionary of links.
     pub dictionary: Arc<Dictionary>,
-    /// What each of the checkpoint's sinks has refused in this run, in their order.
-    pub refused: Vec<Refused>,
+    /// What each of the checkpoint's sinks has missed in this run, in their order.
+    pub missed: Vec<Missed>,
     /// Bytes in flight.
     pub budget: Arc<Budget>,
     /// The run's stop signal.
@@ -101,6 +101,8 @@ impl Scribe {
         let mut next = Instant::now() + self.interval;
         let mut last = self.checkpoint.mark.tick;
         let mut done: BTreeMap<usize, Tick> = BTreeMap::new();
+        // How many, of each tick: some bytes a block.
+        let mut changes: BTreeMap<Tick, u64> = BTreeMap::new();
         let mut open = false;
         let mut ending: Option<Instant> = None;
         loop {
@@ -117,6 +119,9 @@ impl Scribe {
             let wait = if open { LOOK } else { next.saturating_duration_since(Instant::now()).min(LOOK) };
             match notes.recv_timeout(wait) {
                 Ok(Note::Entry(tick, entry, bytes)) => {
+                    if entry.changes() > 0 {
+                        *changes.entry(tick).or_default() += entry.changes();
+                    }
                     writer.push(tick, entry.what(), &entry.encode()?)?;
                     self.budget.release(bytes);
                 }
@@ -124,7 +129,7 @@ impl Scribe {
                     done.insert(worker, below);
                     if done.len() == self.workers {
                         let below = std::mem::take(&mut done).into_values().min().unwrap_or(0);
-                        last = self.take(&mut writer, below, last)?;
+                        last = self.take(&mut writer, below, last, &changes)?;
                         if ending.is_some() && self.trail.is_done(below) {
                             self.stop.fail(StoppedOnRequest.into());
                         }
@@ -139,7 +144,7 @@ impl Scribe {
     }
 
     /// Takes a checkpoint where more is done than at the last one; gives its tick.
-    fn take(&self, writer: &mut JournalWriter, below: Tick, last: Tick) -> Result<Tick> {
+    fn take(&self, writer: &mut JournalWriter, below: Tick, last: Tick, changes: &BTreeMap<Tick, u64>) -> Result<Tick> {
         let Some(mark) = self.trail.mark(below).filter(|mark| mark.tick > last) else { return Ok(last) };
         for texts in self.dictionary.take_fresh().chunks(TEXTS) {
             let entry = Entry::Texts(texts.to_vec());
@@ -149,10 +154,11 @@ impl Scribe {
         let tick = mark.tick;
         checkpoint.mark = mark;
         checkpoint.segments.push(writer.sync(tick)?);
-        for (sink, refused) in checkpoint.sinks.iter_mut().zip(&self.refused) {
-            let refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.iter().filter(|(of, _)| *of < tick).for_each(|(_, kind)| sink.refused[*kind] += 1);
+        for (sink, missed) in checkpoint.sinks.iter_mut().zip(&self.missed) {
+            let missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
+            missed.iter().filter(|((of, _), _)| *of < tick).for_each(|((_, kind), number)| sink.missed[*kind] += number);
         }
+        checkpoint.changes += changes.range(..tick).map(|(_, number)| number).sum::<u64>();
         checkpoint.write(&self.folder)?;
         tracing::debug!("checkpoint at tick {tick} of epoch {}", self.checkpoint.epoch.number);
         fail::fail_point!("checkpoint-taken");
@@ -161,13 +167,21 @@ impl Scribe {
 }
 
 /// The sinks as a checkpoint knows them; `None` where one of them keeps no id of its own, by which it could be known again.
-pub fn participants(sinks: &mut [Box<dyn Sink>], plan: &Plan, before: Option<&Checkpoint>) -> Result<Option<Vec<Participant>>> {
+pub fn participants(
+    sinks: &mut [Box<dyn Sink>],
+    members: &[Member],
+    plan: &Plan,
+    before: Option<&Checkpoint>,
+) -> Result<Option<Vec<Participant>>> {
     let mut participants = Vec::with_capacity(sinks.len());
-    for (sink, needs) in sinks.iter_mut().zip(&plan.needs) {
-        let Some(store) = sink.standing()?.store else { return Ok(None) };
+    for ((sink, member), needs) in sinks.iter_mut().zip(members).zip(&plan.needs) {
+        let Some(store) = member.standing.store.map_or_else(|| sink.standing().map(|standing| standing.store), |store| Ok(Some(store)))?
+        else {
+            return Ok(None);
+        };
         let known = before.and_then(|before| before.sinks.iter().find(|known| known.store == store));
-        let refused = known.map_or_else(PerKind::default, |known| known.refused);
-        participants.push(Participant { name: sink.name().to_owned(), store, needs: *needs, refused });
+        let missed = known.map_or_else(PerKind::default, |known| known.missed);
+        participants.push(Participant { name: sink.name().to_owned(), store, needs: *needs, missed });
     }
     Ok(Some(participants))
 }
@@ -198,7 +212,8 @@ pub fn usable(
     if !plan.resumed || checkpoint.epoch != plan.epoch || checkpoint.state != manifest.state {
         return Ok(None);
     }
-    let wrong = if !checkpoint.is_current() || checkpoint.generation != manifest.generation {
+    let unmarked = snapshot.files.iter().any(|(_, file)| file.as_ref().is_some_and(|file| matches!(file.place, Place::Unmarked(_))));
+    let wrong = if unmarked || !checkpoint.is_current() || checkpoint.generation != manifest.generation {
         Some("it was taken by another version of discodiff")
     } else if checkpoint.block != request.block || checkpoint.sources != sources(snapshot, plan) {
         Some("the month is read from elsewhere now")

@@ -31,9 +31,9 @@ use roaring::RoaringBitmap;
 use crate::dataflows::Flow;
 use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
-use crate::sinks::driver::Refused;
-use crate::sinks::{Holds, KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest, Tick};
+use crate::sinks::driver::Missed;
+use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
+use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
@@ -157,7 +157,7 @@ fn refresh_opened(
         state.forget_checkpoint()?;
         dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
     }
-    let from = taken_up.as_ref().map(|checkpoint| checkpoint.mark.tick);
+    let from = taken_up.as_ref().map(|checkpoint| sinks::From { tick: checkpoint.mark.tick, changes: checkpoint.changes });
     let mut manifest = before.clone();
     manifest.last_epoch = plan.epoch.number;
     manifest.abandoned.extend(&plan.abandoned);
@@ -178,15 +178,19 @@ fn refresh_opened(
             holds: sink.holds(),
             run: run.clone(),
             writers,
-            refused: Refused::default(),
+            missed: Missed::default(),
         });
     }
     let links = keeps_links.then(|| Arc::clone(&dictionary));
-    let taken = checkpoints::participants(sinks, &plan, taken_up.as_ref())?.map(|sinks| {
+    // Nothing says where the next run could go on within an unmarked topic.
+    let unmarked = snapshot.files.iter().any(|(_, file)| file.as_ref().is_some_and(|file| matches!(file.place, Place::Unmarked(_))));
+    let participants = checkpoints::participants(sinks, &members, &plan, taken_up.as_ref())?.filter(|_| !unmarked);
+    let taken = participants.map(|sinks| {
         let mut checkpoint =
             Checkpoint::new(&before, plan.epoch, request.block, checkpoints::sources(&snapshot, &plan), keeps_links, sinks);
         if let Some(taken_up) = &taken_up {
-            (checkpoint.mark, checkpoint.segments) = (taken_up.mark.clone(), taken_up.segments.clone());
+            let Checkpoint { mark, segments, changes, .. } = taken_up.clone();
+            (checkpoint.mark, checkpoint.segments, checkpoint.changes) = (mark, segments, changes);
         }
         (checkpoint, request.checkpoint_interval)
     });
@@ -238,7 +242,7 @@ fn refresh_opened(
     for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
         let mut undelivered = report.undelivered;
         let known = taken_up.as_ref().and_then(|checkpoint| checkpoint.sinks.iter().find(|known| known.name == sink.name()));
-        known.iter().flat_map(|known| known.refused.iter()).for_each(|(kind, refused)| undelivered[kind] += refused);
+        known.iter().flat_map(|known| known.missed.iter()).for_each(|(kind, missed)| undelivered[kind] += missed);
         if let Some(graph) = sink.graph() {
             let refused = mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
             refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
@@ -373,7 +377,7 @@ fn run_of(
     snapshot: &Snapshot,
     plan: &Plan,
     needs: &PerKind<Option<Need>>,
-    from: Option<Tick>,
+    from: Option<sinks::From>,
     workers: usize,
     sinks: &[Box<dyn Sink>],
 ) -> Run {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::apply::{Kept, Target, apply};
 use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
-use crate::sinks::driver::Refused;
+use crate::sinks::driver::Missed;
 use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
 use crate::sources::Snapshot;
 use crate::state::State;
@@ -75,7 +75,7 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let run = run_of(&manifest, &snapshot, &plan, &needs, None, request.workers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
     let target =
-        Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], refused: Refused::default() };
+        Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
     let applied = apply(
         request,
         &snapshot,

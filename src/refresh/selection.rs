@@ -142,12 +142,9 @@ pub fn whole_months_only(catalogue: &Catalogue, due: &mut PerKind<Due<'_>>) {
         let last = catalogue.of(kind).rfind(|attempt| attempt.month == month);
         last.is_some_and(|attempt| attempt.ends.is_some())
     };
-    for due in &mut due.0 {
-        // Months are applied in order: one that is waited for holds up those after it.
-        let whole = |attempt: &&&Attempt| attempt.with.iter().all(|kind| complete(&attempt.month, *kind));
-        let ready = due.news.iter().take_while(whole).count();
-        due.news.truncate(ready);
-    }
+    let whole = |attempt: &Attempt| attempt.with.iter().all(|kind| complete(&attempt.month, *kind));
+    // One that is followed by a whole month was given up: that is applied, to all kinds alike.
+    due.0.iter_mut().for_each(|due| due.news.retain(|attempt| whole(attempt)));
 }
 
 #[cfg(test)]
@@ -262,5 +259,18 @@ mod tests {
         // The labels of 2026-02 were not published at all, and those of 2026-03 are on their way.
         assert_eq!(due[Kind::Artist].news.iter().map(|attempt| attempt.attempt).collect::<Vec<_>>(), [1]);
         assert_eq!(due[Kind::Label].news.len(), 1);
+
+        // Of a month that was given up nothing is applied, and of the one after it all.
+        let catalogue = Catalogue::of_attempts([
+            attempt(Kind::Artist, 1, "2026-01", "a", true),
+            attempt(Kind::Label, 1, "2026-01", "b", true),
+            attempt(Kind::Artist, 2, "2026-02", "c", true),
+            attempt(Kind::Artist, 3, "2026-03", "d", true),
+            attempt(Kind::Label, 2, "2026-03", "e", true),
+        ]);
+        let mut due = PerKind::from_fn(|kind| all.due(&catalogue, kind, &Manifest::new(), false));
+        whole_months_only(&catalogue, &mut due);
+        let months = |kind: Kind| due[kind].news.iter().map(|attempt| attempt.month.as_str()).collect::<Vec<_>>();
+        assert_eq!((months(Kind::Artist), months(Kind::Label)), (vec!["2026-01", "2026-03"], vec!["2026-01", "2026-03"]));
     }
 }

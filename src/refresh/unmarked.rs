@@ -63,6 +63,12 @@ impl FromTopics<'_> {
             }
             let one = self.snapshot(Snapshot { month, files })?;
             tracing::info!("{} was applied: {}", self.topics.prefix, spans.iter().map(|span| told(span)).collect::<Vec<_>>().join("; "));
+            if one.report.kinds.is_empty() && spans.iter().any(|span| span.reached().is_none()) {
+                bail!(
+                    "the state says that it holds {}.* up to where it is to be read, and not up to where: this is a defect of discodiff",
+                    self.topics.prefix
+                );
+            }
             (self.applied)(one)?;
             let reached = spans.iter().filter_map(|span| Some((span.kind, span.reached()?.offsets)));
             self.note(&reached.collect::<Vec<_>>())?;

@@ -70,8 +70,8 @@ pub struct Report {
     pub undelivered: PerKind<u64>,
 }
 
-/// Ticks and kinds of records that a store refused, with all its writers.
-pub type Refused = Arc<Mutex<Vec<(Tick, Kind)>>>;
+/// Keys that the state holds and that a store did not get, with all its writers: how many, by tick and kind.
+pub type Missed = Arc<Mutex<BTreeMap<(Tick, Kind), u64>>>;
 
 /// What a driver needs.
 pub struct Driver {
@@ -97,8 +97,8 @@ pub struct Driver {
     pub budget: Arc<Budget>,
     /// Ids that were delivered before a run was taken up, of kinds that are being brought up.
     pub delivered: PerKind<RoaringTreemap>,
-    /// Where records that the store refuses are noted.
-    pub refused: Refused,
+    /// Where keys that the store does not get are noted.
+    pub missed: Missed,
     /// The run's stop signal.
     pub stop: Stop,
 }
@@ -191,7 +191,9 @@ impl Driving {
                 }
                 Event::Held(key) if self.is_brought_up(key.kind()) => {
                     self.delivered[key.kind()].insert(key.id());
-                    self.report.undelivered[key.kind()] += u64::from(self.driver.writer.lacks(key));
+                    if self.driver.writer.lacks(key) {
+                        self.note_missed(part.tick, key.kind());
+                    }
                 }
                 Event::Held(_) => {}
                 Event::End(kind) => {
@@ -292,28 +294,29 @@ impl Driving {
         }
     }
 
-    fn note_refused(&mut self, tick: Tick, kind: Kind) {
+    fn note_missed(&mut self, tick: Tick, kind: Kind) {
         self.report.undelivered[kind] += 1;
-        self.driver.refused.lock().unwrap_or_else(PoisonError::into_inner).push((tick, kind));
+        *self.driver.missed.lock().unwrap_or_else(PoisonError::into_inner).entry((tick, kind)).or_default() += 1;
     }
 
     fn refused(&mut self, batch: Batch, error: &SinkError) -> Result<(), SinkError> {
         for EdgeChange { edge, tick, .. } in &batch.edges {
             tracing::error!("{} refuses the edge {edge}: {error}", self.driver.sink);
             for kind in edge.family().asserted_by() {
-                self.note_refused(*tick, *kind);
+                self.note_missed(*tick, *kind);
             }
         }
         let mut dead_letters = batch.dead_letters;
         for Change { key, document, tick, .. } in batch.changes {
             let fate = if document.is_some() { "becomes a dead letter" } else { "is left out" };
             tracing::error!("{} refuses {key}, which {fate}: {error}", self.driver.sink);
-            self.note_refused(tick, key.kind());
+            self.note_missed(tick, key.kind());
             dead_letters.push(DeadLetter {
                 kind: key.kind(),
                 id: Some(key.id()),
                 file: self.driver.run.kinds[key.kind()].as_ref().map_or_else(|| Arc::from(""), |run| Arc::from(run.file.as_str())),
-                position: tick,
+                // Where it stood is not known here, and two of one tick must not be one row.
+                position: key.id(),
                 stage: Stage::Sink,
                 reason: error.to_string(),
                 raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),

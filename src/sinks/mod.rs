@@ -84,8 +84,8 @@ pub struct Run {
     pub month: String,
     /// The kinds that are read, and what the sink needs of each; `None`: the kind is not read.
     pub kinds: PerKind<Option<KindRun>>,
-    /// Where an unfinished run of the epoch is taken up within it: what lies below this tick was committed.
-    pub from: Option<Tick>,
+    /// Where an unfinished run of the epoch is taken up within it.
+    pub from: Option<From>,
     /// Number of timely workers in the whole cluster: the most writers that can be used.
     pub workers: usize,
     /// Whether [`Written::fields`] is asked for (a feed is among the sinks).
@@ -94,6 +94,15 @@ pub struct Run {
     pub abandoned: Vec<u64>,
     /// The completed epoch at which a feed that lacks nothing stands; `None`: none yet.
     pub before: Option<Epoch>,
+}
+
+/// A place within an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct From {
+    /// What lies below this tick was committed in every sink.
+    pub tick: Tick,
+    /// Keys that were inserted, updated or deleted below it.
+    pub changes: u64,
 }
 
 /// One kind's part of a [`Run`].

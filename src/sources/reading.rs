@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
-use super::{Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Tick, Trail, dump_files, first_tick, kafka, kind_of};
+use super::{Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Stop, Tick, Trail, dump_files, first_tick, kafka, kind_of};
 use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
@@ -49,15 +49,15 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A reading under way.
 #[derive(Debug)]
 pub struct Reading {
-    thread: JoinHandle<Result<()>>,
+    thread: JoinHandle<()>,
     /// How far it has come, a file each, in order.
     pub positions: Vec<(Kind, Arc<Position>)>,
 }
 
 impl Reading {
-    /// Waits for the reader's end. Its error, if any, names the file or the topic.
-    pub fn join(self) -> Result<()> {
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    /// Waits for the reader's end. Its error, if any, has ended the run, and names the file or the topic.
+    pub fn join(self) {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
 }
 
@@ -73,6 +73,7 @@ pub fn read(
     workers: usize,
     budget: Arc<Budget>,
     trail: Arc<Trail>,
+    stop: Stop,
 ) -> Result<(Reading, Vec<Inlet>)> {
     let mut outlets = Vec::with_capacity(workers);
     let mut inlets = Vec::with_capacity(workers);
@@ -99,24 +100,24 @@ pub fn read(
         };
         works.push((tick, work));
     }
-    let reader = move || read_all(works, size, outlets, &budget, &trail);
+    let reader = move || read_all(works, size, outlets, &budget, &trail, &stop);
     let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
     Ok((Reading { thread, positions }, inlets))
 }
 
 /// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
-fn read_all(works: Vec<(Tick, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget, trail: &Trail) -> Result<()> {
+fn read_all(works: Vec<(Tick, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget, trail: &Trail, stop: &Stop) {
     let result = works.into_iter().try_for_each(|(tick, work)| work(&mut Blocks::new(tick, size, &mut outlets, budget, trail)));
+    // Before the inlets are closed: an operator would take that for the end of all that is to be read.
+    if let Err(Interrupted::Failed(error)) = result {
+        stop.fail(error);
+    }
     for Outlet { sender, wakers, waker } in outlets {
         drop(sender);
         // A worker that has not built its graph yet leaves its waker first; one that is gone never will.
         if let Some(waker) = waker.or_else(|| wakers.recv().ok()) {
             let _ = waker.activate();
         }
-    }
-    match result {
-        Err(Interrupted::Stopped) | Ok(()) => Ok(()),
-        Err(Interrupted::Failed(error)) => Err(error),
     }
 }
 
@@ -170,7 +171,6 @@ pub(super) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn new(tick: Tick, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget, trail: &'a Trail) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
-        trail.goes_on_at(tick);
         Blocks { size, tick, parts, records: 0, bytes: 0, outlets, budget, trail }
     }
 
@@ -202,6 +202,7 @@ impl<'a> Blocks<'a> {
     /// the next one begins, if it is known how to go on from there.
     pub(super) fn send(&mut self, ending: Option<Ending>, position: Option<SourcePosition>) -> Result<(), Interrupted> {
         fail::fail_point!("before-block");
+        fail::fail_point!("read-fails", |_| Err(Interrupted::Failed(anyhow::anyhow!("failpoint read-fails"))));
         while self.trail.is_ending() {
             // The inlets stay open: closed, they would say that all was read.
             if self.budget.is_closed() {

@@ -30,8 +30,8 @@ pub struct Participant {
     pub store: Uuid,
     /// What it gets.
     pub needs: PerKind<Option<Need>>,
-    /// Records that it refused.
-    pub refused: PerKind<u64>,
+    /// Keys that the state holds and that it did not get: it refused them, or the snapshot does not deliver them.
+    pub missed: PerKind<u64>,
 }
 
 /// Up to where an epoch is done.
@@ -56,6 +56,8 @@ pub struct Checkpoint {
     pub keeps_links: bool,
     /// From where on it is read.
     pub mark: Mark,
+    /// Keys that were inserted, updated or deleted before the mark.
+    pub changes: u64,
     /// The journals.
     pub segments: Vec<Segment>,
     /// The sinks.
@@ -84,6 +86,7 @@ impl Checkpoint {
             sources,
             keeps_links,
             mark: Mark::default(),
+            changes: 0,
             segments: Vec::new(),
             sinks,
         }

@@ -138,25 +138,26 @@ fn expected() -> &'static Expected {
 }
 
 /// Steps at which a run dies: the fifth batch before and after it is written, checkpoints, and the last steps.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "before-write=4*off->panic",
     "after-write=4*off->panic",
     "checkpoint-taken=panic",
     "checkpoint-taken=6*off->panic",
     "worker-panics=40*off->return",
+    "read-fails=20*off->return",
     "before-complete=return",
     "before-state=return",
     "state-before-rename=1*off->panic",
 ];
 
-fn lines(home: &Home) -> Vec<String> {
+fn lines_of(home: &Home, name: &str) -> Vec<String> {
     let plain = |line: &Value| {
         let mut line = line.clone();
         // Ticks of deletes depend on the number of workers.
         line.as_object_mut().expect("an object").remove("tick");
         line.to_string()
     };
-    let mut lines: Vec<_> = home.feed("feed.jsonl").iter().map(plain).collect();
+    let mut lines: Vec<_> = home.feed(name).iter().map(plain).collect();
     lines.sort();
     lines
 }
@@ -176,7 +177,7 @@ fn from_files_into_sqlite_postgres_and_the_feed_a_run_that_dies_at_any_step_is_t
     assert!(case.resumed >= 2, "{} of 3 months were taken up where they were", case.resumed);
     assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite");
     assert_eq!(case.home.told("store.sqlite"), expected().told);
-    assert!(lines(&case.home) == lines(&undisturbed.home), "each line once");
+    assert!(lines_of(&case.home, "feed.jsonl") == lines_of(&undisturbed.home, "feed.jsonl"), "each line once");
     if let Some(postgres) = &postgres {
         assert_same(&postgres.rows(), &expected().rows, "PostgreSQL");
         let again = Database::new().expect("a server");
@@ -305,4 +306,44 @@ fn a_run_that_is_asked_to_stop_finishes_what_is_on_its_way_and_ends_with_a_check
     assert_eq!(report["kinds"], expected().reports[0]["kinds"]);
     let inserted = report["sinks"]["sqlite"]["inserted"].as_u64().expect("a number");
     assert_eq!(inserted + written, case.home.sqlite("store.sqlite").len() as u64, "nothing was written twice");
+}
+
+#[test]
+fn a_sink_that_did_not_get_all_of_a_kind_is_behind_though_the_run_died_in_a_later_kind_and_was_taken_up() {
+    let mut case = Case::new("--sqlite first.sqlite", None);
+    case.finish(0, 1);
+    let behind = |case: &Case| {
+        let told = case.home.run(&format!("status --state state --json {}", case.sinks)).json(0);
+        told["sinks"]["sqlite"].clone()
+    };
+    // A store that is new in the second month does not get what is broken there and was whole in the first.
+    case.home.copy("state", "other");
+    case.sinks = "--sqlite new.sqlite".to_owned();
+    case.die(1, 2, "before-block=32*sleep(15)->panic");
+    case.finish(1, 1);
+    assert_eq!(case.resumed, 1);
+    let found = behind(&case);
+    case.home.copy("other", "state");
+    case.sinks = "--sqlite undisturbed.sqlite".to_owned();
+    case.finish(1, 1);
+    assert_eq!(found, behind(&case));
+    assert!(found.as_object().is_some_and(|kinds| kinds.values().all(|stand| stand != "current")), "{found}");
+    assert_eq!(case.home.sqlite("new.sqlite"), case.home.sqlite("undisturbed.sqlite"));
+}
+
+#[test]
+fn a_feed_that_was_cut_within_a_month_is_not_taken_up_in_silence() {
+    let mut case = Case::new("--sqlite store.sqlite --feed feed.jsonl", None);
+    case.die(0, 1, "before-block=20*sleep(15)->panic");
+    let feed = case.home.path("feed.jsonl");
+    let lines = std::fs::read_to_string(&feed).expect("a feed");
+    let half: String = lines.split_inclusive('\n').take(lines.lines().count() / 2).collect();
+    std::fs::write(&feed, half).expect("written");
+    let ran = Ran::of(&case.run(0, 1, "").output().expect("it starts"));
+    ran.refused(&["changes that the run before had added", "Take away the file `checkpoint`"]);
+    std::fs::remove_file(case.home.path("state/checkpoint")).expect("there");
+    case.finish(0, 2);
+    assert_eq!(case.resumed, 0);
+    assert!(lines_of(&case.home, "feed.jsonl").len() > lines.lines().count());
+    assert_same(&case.home.sqlite("store.sqlite"), &by_files(&odd().folders()[..1]).0.sqlite("files.sqlite"), "SQLite");
 }

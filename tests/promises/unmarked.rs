@@ -119,3 +119,20 @@ fn a_run_that_died_is_applied_again_up_to_where_it_went_and_then_what_came_since
     assert_eq!(applied.as_array().map(Vec::len), Some(2));
     assert_same(&home.sqlite("theirs.sqlite"), &last_of_each(&months), "after all");
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_run_that_died_between_two_kinds_comes_to_its_end_when_it_is_taken_up() {
+    let (home, months) = (Home::new(), small().folders());
+    let Some(topics) = Theirs::new(&home, &months[..1], 2, "delete") else { return };
+    topics.publish(1);
+    let line =
+        format!("refresh --kafka {} --state state --sqlite theirs.sqlite --until now --checkpoint-interval 0", topics.theirs.flags());
+    for blocks in [8, 10, 11, 12, 14] {
+        let points = format!("block-records=return(40);before-block={blocks}*sleep(30)->panic");
+        assert!(!home.command(&line).env("FAILPOINTS", points).output().expect("it starts").status.success());
+        assert!(!home.path("state/checkpoint").exists(), "nothing says where to go on within an unmarked topic");
+    }
+    home.until(&topics.theirs, "--until now").json(0);
+    assert_same(&home.sqlite("theirs.sqlite"), &last_of_each(&months[..1]), "after all");
+}

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::error::classed;
 use super::{gap, writer};
 use crate::model::PerKind;
-use crate::sinks::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::sinks::{Epoch, From, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::sources::Tick;
 
 /// How long the feed was when an epoch had been completed.
@@ -88,23 +88,32 @@ impl Feed {
     }
 }
 
-/// Bytes of lines from an offset on that are of ticks below this one, or of none.
-fn kept(path: &Path, from: u64, tick: Tick) -> io::Result<u64> {
+/// What a file holds.
+struct Kept {
+    bytes: u64,
+    changes: u64,
+}
+
+/// Lines from an offset on that are of ticks below this one, or of none.
+fn kept(path: &Path, from: u64, tick: Tick) -> io::Result<Kept> {
     #[derive(Deserialize)]
     struct Line {
         tick: Option<Tick>,
     }
-    let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+    let (mut kept, mut line) = (Kept { bytes: 0, changes: 0 }, Vec::new());
+    let mut file = match File::open(path) {
+        Ok(file) => BufReader::with_capacity(1 << 18, file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(kept),
+        Err(error) => return Err(error),
+    };
     file.seek(SeekFrom::Start(from))?;
-    let (mut kept, mut line) = (0, Vec::new());
     loop {
         line.clear();
         let length = file.read_until(b'\n', &mut line)?;
-        let whole = line.ends_with(b"\n") && serde_json::from_slice::<Line>(&line).is_ok_and(|line| line.tick.is_none_or(|of| of < tick));
-        if !whole {
-            return Ok(kept);
-        }
-        kept += length as u64;
+        let read = serde_json::from_slice::<Line>(&line).ok().filter(|_| line.ends_with(b"\n"));
+        let Some(Line { tick: of }) = read.filter(|line| line.tick.is_none_or(|of| of < tick)) else { return Ok(kept) };
+        kept.bytes += length as u64;
+        kept.changes += u64::from(of.is_some());
     }
 }
 
@@ -159,8 +168,21 @@ impl Sink for Feed {
             binding.last = binding.before.take();
         }
         let length = binding.last.map_or(0, |mark| mark.length);
-        let kept = run.from.map_or(Ok(0), |tick| kept(&self.path, length, tick));
-        let length = length + kept.map_err(|error| classed("read", &self.path, error))?;
+        let length = match run.from {
+            Some(From { tick, changes }) => {
+                let kept = kept(&self.path, length, tick).map_err(|error| classed("read", &self.path, error))?;
+                if kept.changes != changes {
+                    return Err(SinkError::stop(format!(
+                        "{} holds {} of the {changes} changes that the run before had added: it was cut or replaced. Take away the file \
+                         `checkpoint` in the state's folder, and the month is begun anew",
+                        self.path.display(),
+                        kept.changes
+                    )));
+                }
+                length + kept.bytes
+            }
+            None => length,
+        };
         let open = || {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
             file.set_len(length)?;

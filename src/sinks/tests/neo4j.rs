@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::harness::{Outcome, ends, epoch, gone, key, letter, run};
 use crate::model::graph::{Edge, EdgeChange, Family, Node, Projection, Properties, Relation};
 use crate::model::{Change, Event, Kind, PerKind, Verdict};
-use crate::sinks::driver::{Driver, Part, Refused};
+use crate::sinks::driver::{Driver, Missed, Part};
 use crate::sinks::neo4j::Neo4j;
 use crate::sinks::{Access, Batch, Class, Graph, GraphSize, KindEnd, Need, Run, Sink, SinkError, StoredEdge, Tally, Writer, Written};
 use crate::sources::{Budget, Stop};
@@ -540,7 +540,7 @@ fn a_batch_of_which_neo4j_refuses_something_is_halved_down_to_that() -> Outcome 
         drop(parts);
         let driver = Driver {
             delivered: PerKind::from_fn(|_| RoaringTreemap::new()),
-            refused: Refused::default(),
+            missed: Missed::default(),
             name: "neo4j".to_owned(),
             sink: "neo4j",
             writer: begin(&mut sink, &run)?,
