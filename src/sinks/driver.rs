@@ -313,7 +313,7 @@ impl Driving {
                 kind: key.kind(),
                 id: Some(key.id()),
                 file: self.driver.run.kinds[key.kind()].as_ref().map_or_else(|| Arc::from(""), |run| Arc::from(run.file.as_str())),
-                position: tick,
+                position: DeadLetter::no_offset(key),
                 stage: Stage::Sink,
                 reason: error.to_string(),
                 raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),
