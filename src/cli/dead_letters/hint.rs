@@ -41,7 +41,7 @@ const HINTS: [(Stage, &str, &str); 10] = [
     ),
     (
         Stage::Sink,
-        "CHECK",
+        "constraint",
         "The store refused the row by a rule that somebody added. Change the rule: the store is behind for the kind, so the next refresh \
          delivers it again.",
     ),
@@ -57,4 +57,45 @@ const HINTS: [(Stage, &str, &str); 10] = [
 pub fn hint(letter: &Letter) -> &'static str {
     let fits = |(stage, part, _): &&(Stage, &str, &str)| stage.name() == letter.stage && letter.reason.contains(part);
     HINTS.iter().find(fits).map_or("A newer discodiff wrote this, and may know more.", |(_, _, hint)| hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Kind;
+    use crate::sinks::letters::Since;
+
+    #[test]
+    fn each_sort_of_reason_has_its_own_advice() {
+        let advice = |stage: &str, reason: &str| {
+            let epoch = Since { epoch: 1, month: None };
+            hint(&Letter {
+                kind: Kind::Artist,
+                id: None,
+                file: String::new(),
+                position: 0,
+                stage: stage.to_owned(),
+                reason: reason.to_owned(),
+                bytes: 0,
+                at: String::new(),
+                first: epoch.clone(),
+                epoch,
+                cleared: None,
+            })
+        };
+        for (stage, reason, part) in [
+            ("split", "cut short: </artists> comes before its end tag", "the next month most likely"),
+            ("split", "longer than 67108864 bytes: only its beginning was kept", "an end tag is missing"),
+            ("split", "not a <artist>: it begins with \"<x id=\"", "between the records"),
+            ("split", "its id is 0", "--allow-deletes"),
+            ("split", "a message without a value", "the next month most likely"),
+            ("parse", "not UTF-8 at byte 25", "--raw"),
+            ("parse", "malformed XML at byte 25: </nome> where </name> is due", "malformed"),
+            ("sink", "new row violates check constraint \"x\"", "Change the rule"),
+            ("sink", "string or blob too big", "says why"),
+            ("later", "", "newer discodiff"),
+        ] {
+            assert!(advice(stage, reason).contains(part), "{stage}, {reason}: {}", advice(stage, reason));
+        }
+    }
 }

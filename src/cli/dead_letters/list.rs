@@ -15,7 +15,7 @@ use crate::telemetry::words::count;
 const EXAMPLES: &str = "\
 Examples:
   discodiff dead-letters list --state state
-      those of state/discodiff.sqlite that are open: kind and id, file and byte, where, since when, why
+      the open ones of state/discodiff.sqlite: whose, file and byte, since when, why
   discodiff dead-letters list --postgres postgresql://discogs@db/discogs --kind release --limit 1000
       those of PostgreSQL, of releases only
   discodiff dead-letters list --state state --all --json | jq -r '.letters[] | .reason'

@@ -20,15 +20,15 @@ const MONTHS: &str = "LEFT JOIN snapshots s ON s.kind = d.kind AND s.epoch = d.e
     LEFT JOIN snapshots f ON f.kind = d.kind
     AND f.epoch = coalesce((SELECT min(epoch) FROM dead_letters WHERE kind = d.kind AND id = d.id), d.epoch)";
 
-/// What letters are read from; `None`: there is no such table. One that no run has migrated yet holds open ones only.
+/// What letters are read from, as `d`; `None`: there is no such table. One that no run has migrated yet holds open ones only.
 async fn table(client: &Client) -> Result<Option<&'static str>, Error> {
     if !exists(client, "dead_letters").await? {
         return Ok(None);
     }
     let sql = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('dead_letters') AND attname = 'cleared_epoch' AND NOT attisdropped";
     Ok(Some(match client.query_opt(sql, &[]).await? {
-        Some(_) => "dead_letters",
-        None => "(SELECT *, NULL::bigint AS cleared_epoch FROM dead_letters)",
+        Some(_) => "dead_letters d",
+        None => "(SELECT *, NULL::bigint AS cleared_epoch FROM dead_letters) d",
     }))
 }
 
@@ -64,7 +64,7 @@ async fn letters(client: &Client, kind: Kind, which: Which<'_>, limit: usize) ->
             "AND d.file = $3 AND d.position = $4 ORDER BY d.epoch DESC"
         }
     };
-    let sql = format!("SELECT {COLUMNS} FROM {table} d {MONTHS} WHERE d.kind = $1 {rest} LIMIT $2");
+    let sql = format!("SELECT {COLUMNS} FROM {table} {MONTHS} WHERE d.kind = $1 {rest} LIMIT $2");
     client.query(&sql, &values).await?.iter().map(|row| letter(kind, row)).collect()
 }
 
@@ -88,13 +88,14 @@ fn letter(kind: Kind, row: &Row) -> Result<Letter, Error> {
 }
 
 /// Clears what this epoch has made obsolete of earlier epochs' letters: all of a kind that was read whole, else those of which it has
-/// a newer letter, or noted a change.
+/// a newer letter, or noted a change. Without an id it is the same bytes at the same place: a topic has an offset once a partition.
 pub(super) async fn clear(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> Result<u64, Error> {
     tx.execute(
         "UPDATE dead_letters SET cleared_epoch = $1 WHERE kind = $2 AND epoch < $1 AND cleared_epoch IS NULL AND (
              $3 OR EXISTS (SELECT 1 FROM dead_letters n WHERE n.kind = $2 AND n.epoch = $1 AND n.id = dead_letters.id)
              OR EXISTS (SELECT 1 FROM dead_letters n
-                        WHERE n.kind = $2 AND n.epoch = $1 AND n.file = dead_letters.file AND n.position = dead_letters.position)
+                        WHERE n.kind = $2 AND n.epoch = $1 AND n.file = dead_letters.file AND n.position = dead_letters.position
+                        AND n.raw = dead_letters.raw)
              OR EXISTS (SELECT 1 FROM changes c WHERE c.epoch = $1 AND c.kind = $2 AND c.id = dead_letters.id))",
         &[&run.epoch.number.cast_signed(), &kind.name(), &end.whole],
     )

@@ -19,13 +19,13 @@ const MONTHS: &str = "LEFT JOIN snapshots s ON s.kind = d.kind AND s.epoch = d.e
     LEFT JOIN snapshots f ON f.kind = d.kind
     AND f.epoch = coalesce((SELECT min(epoch) FROM dead_letters WHERE kind = d.kind AND id = d.id), d.epoch)";
 
-/// What letters are read from; `None`: there is no such table. One that no run has migrated yet holds open ones only.
+/// What letters are read from, as `d`; `None`: there is no such table. One that no run has migrated yet holds open ones only.
 fn table(connection: &Connection) -> rusqlite::Result<Option<&'static str>> {
     let columns = columns(connection, "dead_letters")?;
     Ok(match columns.contains("cleared_epoch") {
         _ if columns.is_empty() => None,
-        true => Some("dead_letters"),
-        false => Some("(SELECT *, NULL AS cleared_epoch FROM dead_letters)"),
+        true => Some("dead_letters d"),
+        false => Some("(SELECT *, NULL AS cleared_epoch FROM dead_letters) d"),
     })
 }
 
@@ -62,7 +62,7 @@ fn letters(connection: &Connection, kind: Kind, which: Which<'_>, limit: usize) 
             "AND d.file = ?3 AND d.position = ?4 ORDER BY d.epoch DESC"
         }
     };
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM {table} d {MONTHS} WHERE d.kind = ?1 {rest} LIMIT ?2"))?;
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM {table} {MONTHS} WHERE d.kind = ?1 {rest} LIMIT ?2"))?;
     let rows = statement.query_map(&*values, |row| {
         let number = |i| row.get::<_, Option<i64>>(i).map(|number| number.map(i64::cast_unsigned));
         let epoch = Since { epoch: number(8)?.unwrap_or_default(), month: row.get(9)? };
@@ -85,13 +85,14 @@ fn letters(connection: &Connection, kind: Kind, which: Which<'_>, limit: usize) 
 }
 
 /// Clears what this epoch has made obsolete of earlier epochs' letters: all of a kind that was read whole, else those of which it has
-/// a newer letter, or noted a change.
+/// a newer letter, or noted a change. Without an id it is the same bytes at the same place: a topic has an offset once a partition.
 pub(super) fn clear(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> rusqlite::Result<usize> {
     tx.execute(
         "UPDATE dead_letters SET cleared_epoch = ?1 WHERE kind = ?2 AND epoch < ?1 AND cleared_epoch IS NULL AND (
              ?3 OR EXISTS (SELECT 1 FROM dead_letters n WHERE n.kind = ?2 AND n.epoch = ?1 AND n.id = dead_letters.id)
              OR EXISTS (SELECT 1 FROM dead_letters n
-                        WHERE n.kind = ?2 AND n.epoch = ?1 AND n.file = dead_letters.file AND n.position = dead_letters.position)
+                        WHERE n.kind = ?2 AND n.epoch = ?1 AND n.file = dead_letters.file AND n.position = dead_letters.position
+                        AND n.raw = dead_letters.raw)
              OR EXISTS (SELECT 1 FROM changes c WHERE c.epoch = ?1 AND c.kind = ?2 AND c.id = dead_letters.id))",
         params![run.epoch.number.cast_signed(), kind.name(), end.whole],
     )
