@@ -23,7 +23,7 @@ Examples:
   discodiff refresh --dumps 2025-12 --state state \\
       --neo4j bolt://neo4j@db:7687 --neo4j-password-file /run/secrets/neo4j
       bring the graph of all records in Neo4j to it
-  discodiff refresh --dumps 2025-12 --state state --brokers kafka:9092 \
+  discodiff refresh --dumps 2025-12 --state state --brokers kafka:9092 \\
       --feed kafka:discogs.changes --document-topics discogs.documents
       keep Kafka topics: each change as a message, and each document under its id
   discodiff refresh --kafka --brokers kafka:9092 --state state

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::exit::Exit;
 use super::{open, output};
 use crate::model::PerKind;
-use crate::refresh::{Lag, Stand, judge, judge_messages};
+use crate::refresh::{Lag, ResumedFrom, Stand, judge, judge_messages};
 use crate::sinks::{Access, Holds};
-use crate::sources::kafka::Catalogue;
-use crate::state::{Manifest, State};
+use crate::sources::kafka::{Catalogue, names};
+use crate::state::{Checkpoint, Manifest, State};
 use crate::telemetry::words::count;
 
 use crate::settings::{Flags, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
@@ -59,8 +59,16 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     }
     let manifest = state.manifest();
     let mut text = format!("state {} in {}, generation {}\n", manifest.state, state.folder().display(), manifest.generation);
+    let checkpoint = manifest.begun.as_ref().and_then(|begun| {
+        let found = Checkpoint::read(state.folder()).unwrap_or_default();
+        found.filter(|found| found.epoch == begun.epoch).map(|found| ResumedFrom::of(&found))
+    });
     if let Some(begun) = &manifest.begun {
-        text += &format!("epoch {} was begun and not completed: the same refresh goes on\n", begun.epoch.number);
+        let from = checkpoint.as_ref().map_or_else(
+            || " from its beginning".to_owned(),
+            |from| format!(" at its checkpoint: {}, record {}", from.kind.plural(), count(from.records)),
+        );
+        text += &format!("epoch {} was begun and not completed: the same refresh goes on{from}\n", begun.epoch.number);
     }
     text += &format!("\n{:<10} {:>8} {:>7} {:>12} {:>9} {:>9}  file\n", "", "month", "epoch", "records", "rejected", "withheld");
     for (kind, applied) in manifest.kinds.iter().filter_map(|(kind, applied)| Some((kind, applied.as_ref()?))) {
@@ -99,12 +107,19 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
             dead_letters.insert(name, open.iter().map(|(kind, open)| (kind.name(), *open)).collect::<BTreeMap<_, _>>());
         }
     }
-    let mut told = json!({ "state": manifest.state, "generation": manifest.generation, "begun": manifest.begun, "sinks": sinks, "dead_letters": dead_letters });
+    let mut told = json!({ "state": manifest.state, "generation": manifest.generation, "begun": manifest.begun, "sinks": sinks });
+    told["checkpoint"] = json!(checkpoint);
+    told["dead_letters"] = json!(dead_letters);
     if settings.brokers.is_some() {
         let topics = settings.topics()?;
         text += &format!("\ntopics {}.* at {}\n", topics.prefix, topics.brokers);
-        match Catalogue::find(&topics) {
-            Ok(catalogue) => {
+        // Brokers may be named for sinks alone.
+        match names(&topics).and_then(|there| there.contains(&topics.catalogue()).then(|| Catalogue::read(&topics)).transpose()) {
+            Ok(None) => {
+                text += "nothing was published there\n";
+                told["topics"] = json!({});
+            }
+            Ok(Some(catalogue)) => {
                 let lag = Lag::of(&catalogue, manifest);
                 lag.iter().for_each(|(kind, lag)| text += &format!("{:<10} {}\n", kind.plural(), behind(lag)));
                 told["topics"] = json!(lag.iter().map(|(kind, lag)| (kind.name(), lag)).collect::<BTreeMap<_, _>>());
@@ -155,7 +170,7 @@ fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<(BTreeMap<
             };
             stands.insert(kind.name(), stand.to_owned());
         }
-        if let Some(kept) = sink.dead_letters() {
+        if let Some(kept) = sink.dead_letters().filter(|_| !foreign) {
             let counts = kept.count()?;
             letters = Some(PerKind::from_fn(|kind| counts[kind].open));
         }

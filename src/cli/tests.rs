@@ -13,7 +13,9 @@ fn every_command_and_flag_is_well_formed_and_explained() {
         assert!(command.get_about().is_some() && command.get_after_help().is_some(), "{}", command.get_name());
         // clap wraps at 100 columns, and a line that is wrapped loses its indentation.
         let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        assert!(after.lines().all(|line| line.chars().count() <= 100), "{}", command.get_name());
+        if let Some(long) = after.lines().find(|line| line.chars().count() > 100) {
+            panic!("{}: {long}", command.get_name());
+        }
         for arg in command.get_arguments() {
             assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
         }

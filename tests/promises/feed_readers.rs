@@ -150,7 +150,7 @@ fn the_console_consumer_and_a_python_client_see_each_published_record_once_thoug
     let records = super::harness::count(&published, "master", "records");
     let text = console(&jars, &broker, "masters");
     let (markers, keys): (Vec<&str>, Vec<&str>) =
-        text.lines().filter_map(|line| line.rsplit('\t').next()).partition(|key| key.starts_with("marker/"));
+        text.lines().filter_map(|line| Some(line.rsplit_once('\t')?.1)).partition(|key| key.starts_with("marker/"));
     assert_eq!(markers.len(), 4, "a begin and an end in each partition: {text}");
     let different: std::collections::BTreeSet<_> = keys.iter().collect();
     assert_eq!((keys.len() as u64, different.len()), (records, keys.len()));

@@ -243,7 +243,7 @@ fn runs_that_are_killed_at_forty_random_moments_end_as_if_nothing_had_happened_a
     let postgres = Database::new();
     let url = postgres.as_ref().map_or_else(String::new, |database| format!("--postgres {}", database.url()));
     let mut case = Case::new(&format!("--sqlite store.sqlite --feed feed.jsonl {url}"), None);
-    case.kill_at_random(&mut seed, 6);
+    case.kill_at_random(&mut seed, 12);
     count(&case);
     assert_same(&case.home.sqlite("store.sqlite"), &expected().rows, "SQLite");
     assert_eq!(case.home.told("store.sqlite"), expected().told);
@@ -272,7 +272,7 @@ fn runs_that_are_killed_at_forty_random_moments_end_as_if_nothing_had_happened_a
 
     if let Some(server) = Server::new() {
         let mut case = Case::new(&server.sink(), None);
-        case.kill_at_random(&mut seed, 5);
+        case.kill_at_random(&mut seed, 8);
         count(&case);
         assert_eq!(case.home.run(&format!("verify --state state --json {}", server.sink())).json(0)["equal"], true);
     }
@@ -297,7 +297,9 @@ fn a_run_that_is_asked_to_stop_finishes_what_is_on_its_way_and_ends_with_a_check
     assert_eq!((status.code(), ran.stdout.as_str()), (Some(4), ""), "{}", ran.stderr);
     ran.said(&["stopped on request: the same command goes on"]);
     let written = case.home.sqlite("store.sqlite").len() as u64;
+    let told = case.home.run("status --state state --json --sqlite store.sqlite").json(0);
     let report = case.finish(0, 3);
+    assert_eq!(told["checkpoint"], report["resumed_from"]);
     let resumed = &report["resumed_from"];
     assert!(resumed["records"].as_u64().is_some_and(|records| records > 0), "{resumed}");
     assert_eq!(report["kinds"], expected().reports[0]["kinds"]);
