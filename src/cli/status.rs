@@ -141,9 +141,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// How the one sink that is named stands: a word for each kind, or for all changes; and how many dead letters are open in it, where it
-/// keeps them.
-fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<(BTreeMap<&'static str, String>, Option<PerKind<u64>>)> {
+/// How a sink stands: a word for each kind, or for all changes.
+type Stands = BTreeMap<&'static str, String>;
+
+/// How the one sink that is named stands, and how many dead letters are open in it, where it keeps them.
+fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<(Stands, Option<PerKind<u64>>)> {
     let (mut stands, mut letters) = (BTreeMap::new(), None);
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
