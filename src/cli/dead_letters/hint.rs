@@ -37,7 +37,7 @@ const HINTS: [(Stage, &str, &str); 10] = [
     (
         Stage::Parse,
         "",
-        "Its XML is malformed where the reason says. Compare the file with its CHECKSUM.txt; if Discogs wrote it so, the next month may mend it.",
+        "Its XML is malformed where the reason says. Compare the file with its CHECKSUM.txt; if Discogs wrote it so, wait for the next month.",
     ),
     (
         Stage::Sink,
