@@ -89,7 +89,7 @@ fn run(epoch: u64, state: Uuid, need: Need) -> Run {
 }
 
 fn complete(sink: &mut Neo4j, run: &Run) {
-    let end = KindEnd { epoch: run.epoch, current: true, records: 0, deletes_withheld: 0, rejected: 0 };
+    let end = KindEnd { epoch: run.epoch, current: true, whole: true, records: 0, deletes_withheld: 0, rejected: 0 };
     sink.complete(run, &PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|_| end))).expect("completed");
 }
 

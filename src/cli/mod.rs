@@ -5,6 +5,7 @@
 #![deny(clippy::print_stdout)]
 
 pub mod check;
+pub mod dead_letters;
 pub mod demo;
 pub mod exit;
 pub mod generate;
@@ -75,6 +76,8 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     /// Show the months applied, the generation, and where each sink stands
     Status(status::StatusArgs),
+    /// Tell which records were rejected, why, and what to do about them
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Try settings, folders and connections before a run
     Check(check::CheckArgs),
     /// Write synthetic dumps of any size, two or more months that differ as real ones do
@@ -94,6 +97,7 @@ impl Command {
             Command::Plan(args) => args.settings(),
             Command::Verify(args) => args.settings(),
             Command::Status(args) => args.settings(),
+            Command::DeadLetters(args) => args.settings(),
             Command::Check(args) => args.settings(),
             Command::Demo(args) => args.settings(),
         }
@@ -107,6 +111,7 @@ impl Command {
             Command::Plan(_) => plan::run(settings),
             Command::Verify(_) => verify::run(settings),
             Command::Status(_) => status::run(settings),
+            Command::DeadLetters(args) => dead_letters::run(args, settings),
             Command::Check(_) => check::run(settings),
             Command::Generate(args) => generate::run(args),
             Command::Demo(_) => demo::run(settings),

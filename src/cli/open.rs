@@ -47,6 +47,20 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
     Ok(sinks)
 }
 
+/// The store with tables that is named, or the state's own SQLite file, for reading.
+pub fn store_with_tables(settings: &Settings) -> Result<Box<dyn Sink>> {
+    let named = each(settings).into_iter().find(|(name, _)| matches!(*name, "postgres" | "sqlite"));
+    if let Some((_, only)) = named
+        && let Some(store) = sinks(&only, Access::Read)?.into_iter().next()
+    {
+        return Ok(store);
+    }
+    if !settings.names_a_sink() && !settings.null {
+        settings.state_dir()?;
+    }
+    anyhow::bail!("no store that keeps dead letters is named: name one with --sqlite or --postgres")
+}
+
 /// Where a sink's topics are.
 fn place(settings: &Settings, sink: &'static str, id: &'static str, key: Key, prefix: &str, access: Access) -> Result<Place, Mistakes> {
     // Who only reads ends at the first Ctrl-C.

@@ -15,6 +15,11 @@ pub fn text(text: &str) -> io::Result<()> {
     quietly(write!(io::stdout().lock(), "{text}"))
 }
 
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    quietly(io::stdout().lock().write_all(bytes))
+}
+
 /// Prints a value as one line of JSON.
 pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
     line(&serde_json::to_string(value)?)

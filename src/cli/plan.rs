@@ -45,14 +45,8 @@ impl PlanArgs {
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         let mut settings =
             load(&Flags::of(&[&self.dumps, &self.state, &self.stores, &self.run, &self.output]).needing(&[Key::Dumps, Key::State]))?;
-        // One store is enough to ask for fields. Where several are named, that of the strongest layer is asked, else PostgreSQL.
-        if settings.sqlite.is_some() && settings.postgres.is_some() {
-            if settings.origin(Key::Sqlite) > settings.origin(Key::Postgres) {
-                settings.postgres = None;
-            } else {
-                settings.sqlite = None;
-            }
-        }
+        // One store is enough to ask for fields.
+        settings.keep_one_with_tables();
         // A plan takes no brokers: where none are known, it looks away from what is in topics.
         if settings.brokers.is_none() {
             settings.document_topics = None;

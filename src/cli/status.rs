@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
+use crate::model::PerKind;
 use crate::refresh::{Lag, ResumedFrom, Stand, judge, judge_messages};
 use crate::sinks::{Access, Holds};
 use crate::sources::kafka::{Catalogue, names};
@@ -82,15 +83,15 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         }
     }
     let mut exit = Exit::Complete;
-    let mut sinks = BTreeMap::new();
+    let (mut sinks, mut dead_letters) = (BTreeMap::new(), BTreeMap::new());
     text.push('\n');
     for (name, only) in open::each(settings) {
-        let stands = match stands(&only, manifest) {
-            Ok(stands) => stands,
+        let (stands, letters) = match stands(&only, manifest) {
+            Ok(found) => found,
             Err(error) if error.is::<Mistakes>() => return Err(error),
             Err(error) => {
                 exit = Exit::Failed;
-                BTreeMap::from([("error", format!("{error:#}"))])
+                (BTreeMap::from([("error", format!("{error:#}"))]), None)
             }
         };
         // A feed has no kinds.
@@ -101,9 +102,14 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         });
         text += &format!("{name}: {}\n", words.collect::<Vec<_>>().join(", "));
         sinks.insert(name, stands);
+        if let Some(open) = letters {
+            text += &format!("{name}: {}\n", rejected(&open));
+            dead_letters.insert(name, open.iter().map(|(kind, open)| (kind.name(), *open)).collect::<BTreeMap<_, _>>());
+        }
     }
     let mut told = json!({ "state": manifest.state, "generation": manifest.generation, "begun": manifest.begun, "sinks": sinks });
     told["checkpoint"] = json!(checkpoint);
+    told["dead_letters"] = json!(dead_letters);
     if settings.brokers.is_some() {
         let topics = settings.topics()?;
         text += &format!("\ntopics {}.* at {}\n", topics.prefix, topics.brokers);
@@ -135,9 +141,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// How the one sink that is named stands: a word for each kind, or for all changes.
-fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<BTreeMap<&'static str, String>> {
-    let mut stands = BTreeMap::new();
+/// How a sink stands: a word for each kind, or for all changes.
+type Stands = BTreeMap<&'static str, String>;
+
+/// How the one sink that is named stands, and how many dead letters are open in it, where it keeps them.
+fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<(Stands, Option<PerKind<u64>>)> {
+    let (mut stands, mut letters) = (BTreeMap::new(), None);
     for mut sink in open::sinks(settings, Access::Read)? {
         let standing = sink.standing()?;
         let foreign = standing.state.is_some_and(|other| other != manifest.state);
@@ -163,8 +172,22 @@ fn stands(settings: &Settings, manifest: &Manifest) -> anyhow::Result<BTreeMap<&
             };
             stands.insert(kind.name(), stand.to_owned());
         }
+        if let Some(kept) = sink.dead_letters().filter(|_| !foreign) {
+            let counts = kept.count()?;
+            letters = Some(PerKind::from_fn(|kind| counts[kind].open));
+        }
     }
-    Ok(stands)
+    Ok((stands, letters))
+}
+
+/// How many dead letters are open, in words.
+fn rejected(open: &PerKind<u64>) -> String {
+    let each: Vec<_> =
+        open.iter().filter(|(_, open)| **open > 0).map(|(kind, open)| format!("{} of {}", count(*open), kind.plural())).collect();
+    match each.is_empty() {
+        true => "no dead letter is open".to_owned(),
+        false => format!("open dead letters: {} (see dead-letters list)", each.join(", ")),
+    }
 }
 
 /// How far a kind is behind the topics, in words.

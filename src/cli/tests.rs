@@ -8,7 +8,8 @@ use crate::settings::{Flags, Group, Key, resolve};
 #[test]
 fn every_command_and_flag_is_well_formed_and_explained() {
     Cli::command().debug_assert();
-    for command in Cli::command().get_subcommands() {
+    let cli = Cli::command();
+    for command in cli.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands())) {
         assert!(command.get_about().is_some() && command.get_after_help().is_some(), "{}", command.get_name());
         // clap wraps at 100 columns, and a line that is wrapped loses its indentation.
         let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -88,7 +88,7 @@ pub struct DeadLetter {
     pub id: Option<u64>,
     /// Name of the dump file.
     pub file: Arc<str>,
-    /// Offset of its first byte in the decompressed file; of one that a sink refused, its id.
+    /// Offset of its first byte in the decompressed file; of what a sink refused, [`DeadLetter::no_offset`].
     pub position: u64,
     /// Where it was rejected.
     pub stage: Stage,
@@ -96,6 +96,14 @@ pub struct DeadLetter {
     pub reason: String,
     /// Its bytes as read.
     pub raw: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// What stands for the position of a document that a sink refused, of which only the key is known: one number a key, and none that
+    /// a position in a file can be, since two letters of one file are told apart by it.
+    pub const fn no_offset(key: Key) -> u64 {
+        (1 << 62) | key.id()
+    }
 }
 
 /// What flows out of the diff.

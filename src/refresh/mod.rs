@@ -251,6 +251,7 @@ fn refresh_opened(
             run.kinds[kind].as_ref().map(|_| KindEnd {
                 epoch: manifest.kinds[kind].as_ref().map_or(plan.epoch, |applied| applied.epoch),
                 current: undelivered[kind] == 0,
+                whole: applied.findings.verdicts[kind].as_ref().is_some_and(|verdict| verdict.defect.is_none() && !verdict.partial),
                 records: manifest.records()[kind],
                 deletes_withheld: applied.findings.counts[kind].deletes_withheld,
                 rejected: applied.findings.counts[kind].rejected,

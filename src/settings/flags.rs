@@ -105,9 +105,9 @@ pub struct StateFlags {
     pub config: Option<PathBuf>,
 }
 
-/// The stores.
+/// The stores that have tables.
 #[derive(Args, Clone, Debug, Default)]
-pub struct StoreFlags {
+pub struct TableFlags {
     /// SQLite file [default: discodiff.sqlite in the state's folder, where no sink at all is named]
     #[arg(long, value_name = "FILE", help_heading = "Sinks")]
     pub sqlite: Option<PathBuf>,
@@ -117,6 +117,14 @@ pub struct StoreFlags {
     /// File that holds PostgreSQL's password, so that it need not be in the URL
     #[arg(long, value_name = "FILE", help_heading = "Sinks")]
     pub postgres_password_file: Option<PathBuf>,
+}
+
+/// The stores.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StoreFlags {
+    /// Those with tables.
+    #[command(flatten)]
+    pub tables: TableFlags,
     /// Neo4j, as bolt://user@host:7687 or neo4j://user@host:7687/database; bolt+s and neo4j+s encrypt
     #[arg(long, value_name = "URL", help_heading = "Sinks")]
     pub neo4j: Option<String>,
@@ -211,11 +219,17 @@ impl Group for StateFlags {
     }
 }
 
-impl Group for StoreFlags {
+impl Group for TableFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Sqlite, self.sqlite.as_ref());
         flags.give(Key::Postgres, self.postgres.as_ref());
         flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
+    }
+}
+
+impl Group for StoreFlags {
+    fn put(&self, flags: &mut Flags) {
+        self.tables.put(flags);
         flags.give(Key::Neo4j, self.neo4j.as_ref());
         flags.give(Key::Neo4jPasswordFile, self.neo4j_password_file.as_ref());
     }

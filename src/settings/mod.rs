@@ -25,7 +25,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use flags::{DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags};
+pub use flags::{
+    DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags, TableFlags,
+};
 pub use key::Key;
 pub use load::load;
 pub use mistake::{Mistake, Mistakes, Origin};
@@ -129,6 +131,17 @@ impl Settings {
     pub fn sqlite_file(&self) -> Option<PathBuf> {
         let own = || self.state.as_ref().filter(|_| !self.null && !self.names_a_sink()).map(|state| state.join("discodiff.sqlite"));
         self.sqlite.clone().or_else(own)
+    }
+
+    /// Where both stores with tables are named, keeps that of the strongest layer, else PostgreSQL: for commands that ask one.
+    pub fn keep_one_with_tables(&mut self) {
+        if self.sqlite.is_some() && self.postgres.is_some() {
+            if self.origin(Key::Sqlite) > self.origin(Key::Postgres) {
+                self.postgres = None;
+            } else {
+                self.sqlite = None;
+            }
+        }
     }
 
     fn shown(&self, key: Key) -> Option<String> {

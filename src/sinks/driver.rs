@@ -315,8 +315,7 @@ impl Driving {
                 kind: key.kind(),
                 id: Some(key.id()),
                 file: self.driver.run.kinds[key.kind()].as_ref().map_or_else(|| Arc::from(""), |run| Arc::from(run.file.as_str())),
-                // Where it stood is not known here, and two of one tick must not be one row.
-                position: key.id(),
+                position: DeadLetter::no_offset(key),
                 stage: Stage::Sink,
                 reason: error.to_string(),
                 raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),

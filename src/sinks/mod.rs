@@ -1,5 +1,6 @@
 //! What a sink is. Each has the same rooms: `mod.rs` (opening, standing, begin and complete), `writer.rs` (batches),
-//! `error.rs` (which of the client's errors is retried, rejected or ends the run) and, for document stores, `rows.rs` (reading back).
+//! `error.rs` (which of the client's errors is retried, rejected or ends the run) and, for document stores, `rows.rs` (reading back)
+//! and `letters.rs` (dead letters).
 //!
 //! ```text
 //!   open ── standing ──(judged against the state)── begin ── Writer, one a thread ── complete
@@ -15,6 +16,7 @@ mod error;
 pub mod feed;
 mod fields;
 pub mod kafka;
+pub mod letters;
 pub mod neo4j;
 pub mod postgres;
 pub mod sqlite;
@@ -31,6 +33,7 @@ use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
+pub use letters::DeadLetters;
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,8 @@ pub struct KindEnd {
     pub epoch: Epoch,
     /// Whether the sink now holds what the state holds; if not, it stays behind.
     pub current: bool,
+    /// Whether all of the kind was read: what earlier epochs rejected of it is then obsolete.
+    pub whole: bool,
     /// Records that the state now holds.
     pub records: u64,
     /// Deletes that were withheld.
@@ -222,6 +227,11 @@ pub trait Sink: Send {
 
     /// The documents, for reading back.
     fn documents(&mut self) -> Option<&mut dyn Documents> {
+        None
+    }
+
+    /// The rejected records, for reading back; `None` where they are not kept.
+    fn dead_letters(&mut self) -> Option<&mut dyn DeadLetters> {
         None
     }
 

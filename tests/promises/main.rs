@@ -3,6 +3,7 @@
 mod broken;
 mod broker;
 mod command_line;
+mod dead_letters;
 mod deletes;
 mod document_topics;
 #[cfg(feature = "failpoints")]

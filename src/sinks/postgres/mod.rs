@@ -8,6 +8,7 @@
 
 mod connect;
 mod error;
+mod letters;
 mod merge;
 mod rows;
 mod writer;
@@ -22,7 +23,7 @@ use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Transaction};
 use uuid::Uuid;
 
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
-use super::{Access, Class, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::model::{Kind, PerKind};
 use connect::{Address, at_start};
 use error::failed;
@@ -198,6 +199,7 @@ async fn end(client: &mut Client, run: &Run, number: i64, ends: &PerKind<Option<
             &[&epoch, &kind.name(), &records, &withheld, &rejected],
         )
         .await?;
+        letters::clear(&tx, run, kind, end).await?;
         if end.current {
             tx.execute(
                 "UPDATE applied SET epoch = $2, id = $3, begun_epoch = $2, begun_id = $3 WHERE kind = $1 AND begun_id = $4",
@@ -300,6 +302,10 @@ impl Sink for Postgres {
     }
 
     fn documents(&mut self) -> Option<&mut dyn Documents> {
+        Some(self)
+    }
+
+    fn dead_letters(&mut self) -> Option<&mut dyn DeadLetters> {
         Some(self)
     }
 }

@@ -5,6 +5,7 @@
 //! was killed leaves `-wal` and `-shm` beside the file: they belong to it until the next run, or any SQLite program, opens it.
 
 mod error;
+mod letters;
 mod rows;
 mod writer;
 
@@ -19,7 +20,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
-use super::{Access, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Access, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::model::{Kind, PerKind};
 use error::failed;
 
@@ -198,6 +199,7 @@ fn end(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> rusqlite::
         "UPDATE snapshots SET completed_at = ?, records = ?, deletes_withheld = ?, rejected = ? WHERE epoch = ? AND kind = ?",
         params![now(), end.records.cast_signed(), end.deletes_withheld.cast_signed(), end.rejected.cast_signed(), epoch, kind.name()],
     )?;
+    letters::clear(tx, run, kind, end)?;
     if end.current {
         let sql = "UPDATE applied SET epoch = ?1, id = ?2, begun_epoch = ?1, begun_id = ?2 WHERE kind = ?3 AND begun_id = ?4";
         tx.execute(sql, params![end.epoch.number.cast_signed(), end.epoch.id.to_string(), kind.name(), run.epoch.id.to_string()])?;
@@ -274,6 +276,10 @@ impl Sink for Sqlite {
     }
 
     fn documents(&mut self) -> Option<&mut dyn Documents> {
+        Some(self)
+    }
+
+    fn dead_letters(&mut self) -> Option<&mut dyn DeadLetters> {
         Some(self)
     }
 

@@ -199,7 +199,7 @@ pub(super) fn begin(sink: &mut dyn Sink, run: &Run) -> Result<Box<dyn Writer>, B
 
 /// How every kind ends where the sink got all of it.
 pub(super) fn ends(run: &Run) -> PerKind<Option<KindEnd>> {
-    PerKind::from_fn(|_| Some(KindEnd { epoch: run.epoch, current: true, records: 7, deletes_withheld: 1, rejected: 2 }))
+    PerKind::from_fn(|_| Some(KindEnd { epoch: run.epoch, current: true, whole: true, records: 7, deletes_withheld: 1, rejected: 2 }))
 }
 
 /// A whole run of one batch.

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::harness::*;
-use crate::model::{Digest, Kind, Verdict};
-use crate::sinks::{Access, Class, Epoch, Need, Tally};
+use crate::model::{Change, DeadLetter, Digest, Kind, PerKind, Verdict};
+use crate::sinks::{Access, Batch, Class, Epoch, KindEnd, Need, Tally};
 
 macro_rules! promises {
     ($($name:ident),* $(,)?) => {
@@ -42,6 +42,7 @@ promises!(
     titles_of_5_and_100_kb_load,
     documents_are_fetched_by_id,
     dead_letters_are_kept_once,
+    a_kind_that_was_not_read_whole_clears_only_letters_of_what_was_heard_of_again,
 );
 
 fn op_rows(store: &dyn Store) -> Result<Vec<Vec<String>>, Box<dyn std::error::Error>> {
@@ -380,5 +381,29 @@ fn dead_letters_are_kept_once(store: &dyn Store) -> Outcome {
     let kept = store.sql("SELECT epoch, kind, id, file, position, stage, length(raw) FROM dead_letters ORDER BY position")?;
     assert_eq!(kept, [["4", "artist", "null", "a.xml.gz", "10", "parse", "19"], ["4", "artist", "null", "a.xml.gz", "20", "parse", "19"]]);
     assert_eq!(store.sql("SELECT reason FROM dead_letters WHERE position = 10")?, [["first"]]);
+    Ok(())
+}
+
+fn a_kind_that_was_not_read_whole_clears_only_letters_of_what_was_heard_of_again(store: &dyn Store) -> Outcome {
+    let state = Uuid::new_v4();
+    let by_id = |position, id| DeadLetter { id: Some(id), ..letter(position, "no") };
+    let written = |number: u64, whole: bool, dead_letters: Vec<DeadLetter>, changes: Vec<Change>| -> Outcome {
+        let run = run(state, epoch(number), if number == 1 { Need::Everything } else { Need::Changes });
+        let mut sink = store.open(Access::Write)?;
+        begin(&mut *sink, &run)?.write(&Batch { dead_letters, ..batch(1, changes) }, 0)?;
+        let ends = ends(&run);
+        sink.complete(&run, &PerKind::from_fn(|kind| ends[kind].map(|end| KindEnd { whole, ..end })))?;
+        Ok(sink.close()?)
+    };
+    let open = || store.sql("SELECT epoch, position FROM dead_letters WHERE cleared_epoch IS NULL ORDER BY epoch, position");
+    written(1, true, vec![letter(10, "no"), letter(20, "no"), by_id(30, 5), by_id(40, 6), by_id(50, 7)], vec![])?;
+    let other = DeadLetter { raw: b"other bytes".to_vec(), ..letter(20, "no") };
+    written(2, false, vec![letter(10, "no"), other, by_id(99, 5)], vec![artist(6, Verdict::Insert, "Six")])?;
+    assert_eq!(open()?, [["1", "20"], ["1", "50"], ["2", "10"], ["2", "20"], ["2", "99"]]);
+    written(3, true, vec![], vec![])?;
+    assert_eq!(open()?, [[""; 2]; 0]);
+    assert_eq!(store.sql("SELECT count(*) FROM dead_letters WHERE cleared_epoch = 3")?, [["5"]]);
+    let count = store.open(Access::Read)?.dead_letters().ok_or("none kept")?.count()?;
+    assert_eq!((count[Kind::Artist].open, count[Kind::Artist].cleared, count[Kind::Label].cleared), (0, 8, 0));
     Ok(())
 }
