@@ -22,6 +22,7 @@ mod texts;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -34,6 +35,9 @@ pub use texts::{load_dictionary, save_dictionary};
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
+
+/// How long a lock is waited for before it is taken for that of a run that goes on.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// A state's folder, locked.
 #[derive(Debug)]
@@ -157,7 +161,14 @@ fn lock(folder: &Path) -> Result<File, StateError> {
     let path = folder.join(LOCK);
     let io = |source| StateError::io("lock", &path, source);
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-    if let Err(error) = file.try_lock() {
+    let begun = Instant::now();
+    let mut tried = file.try_lock();
+    // Who has just ended may have started a program, which holds what it held until it has come to be itself.
+    while matches!(tried, Err(TryLockError::WouldBlock)) && begun.elapsed() < ENDING {
+        std::thread::sleep(Duration::from_millis(20));
+        tried = file.try_lock();
+    }
+    if let Err(error) = tried {
         let TryLockError::WouldBlock = error else { return Err(io(error.into())) };
         let mut holder = String::new();
         // Who holds it is said where it can be read; that it is held is what matters.

@@ -151,6 +151,9 @@ impl Catalogue {
     }
 }
 
+/// How soon it is asked again for a topic that is not known yet.
+const SOON: Duration = Duration::from_millis(100);
+
 /// A catalogue that is read as it grows.
 pub struct CatalogueReader {
     name: String,
@@ -166,7 +169,15 @@ impl CatalogueReader {
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(topics, "discodiff", 1, true)?;
         // The client, told only "from the beginning", waits for half a second before it asks where that is.
-        let (first, _) = consumer.fetch_watermarks(&name, 0, ANSWER).with_context(what)?;
+        let begun = Instant::now();
+        let first = loop {
+            match consumer.fetch_watermarks(&name, 0, ANSWER) {
+                Ok((first, _)) => break first,
+                // A topic that was just made is not known to every broker yet.
+                Err(error) if is_unknown(&error) && begun.elapsed() < ANSWER => std::thread::sleep(SOON),
+                Err(error) => return Err(error).with_context(what),
+            }
+        };
         let mut start = TopicPartitionList::new();
         start.add_partition_offset(&name, 0, Offset::Offset(first))?;
         consumer.assign(&start).with_context(what)?;
@@ -207,6 +218,12 @@ impl CatalogueReader {
             }
         }
     }
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(LeaderNotAvailable | UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
 }
 
 fn take(catalogue: &mut Catalogue, name: &str, message: &BorrowedMessage<'_>) -> Result<()> {
