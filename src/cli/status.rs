@@ -116,7 +116,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         // Brokers may be named for sinks alone.
         match names(&topics).and_then(|there| there.contains(&topics.catalogue()).then(|| Catalogue::read(&topics)).transpose()) {
             Ok(None) => {
-                text += "nothing was published there\n";
+                text += "there is no catalogue: discodiff has published nothing there\n";
                 told["topics"] = json!({});
             }
             Ok(Some(catalogue)) => {

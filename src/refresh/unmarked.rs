@@ -26,7 +26,7 @@ impl FromTopics<'_> {
         if !wanted.iter().any(|name| there.contains(name)) {
             bail!("there is none of the topics {} at {}: name another --topic-prefix", wanted.join(", "), self.topics.brokers);
         }
-        let mut first = true;
+        let (mut first, mut applied) = (true, false);
         loop {
             let state = State::look(&self.request.state)?;
             let manifest = state.manifest();
@@ -48,8 +48,14 @@ impl FromTopics<'_> {
             drop(state);
             let spans: Vec<Arc<Span>> = files.0.into_iter().flatten().map(Arc::new).collect();
             if spans.is_empty() {
+                if !std::mem::replace(&mut applied, true) {
+                    // A sink that is new or behind is told of.
+                    let one = self.snapshot(Snapshot { month: String::new(), files: PerKind::from_fn(|_| None) })?;
+                    (self.applied)(one)?;
+                }
                 break;
             }
+            applied = true;
             let mut files = PerKind::from_fn(|_| None);
             for span in &spans {
                 files[span.kind] = Some(DumpFile {

@@ -128,6 +128,10 @@ impl Resolver {
         };
         self.settle_null(&mut settings);
         self.settle_kafka(&mut settings);
+        if let Some(prefix) = settings.document_topics.as_ref().filter(|prefix| **prefix == settings.topic_prefix) {
+            let place = self.origins.get(&Key::DocumentTopics).cloned().unwrap_or_default().place(Key::DocumentTopics);
+            self.mistakes.add(place, format!("{prefix}.* are the topics that dumps are published to (topic_prefix): name another prefix"));
+        }
         self.check_kafka_security();
         let postgres = |url: &str| url.parse::<tokio_postgres::Config>().is_ok_and(|url| url.get_password().is_some());
         self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);

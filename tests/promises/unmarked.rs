@@ -136,3 +136,23 @@ fn a_run_that_died_between_two_kinds_comes_to_its_end_when_it_is_taken_up() {
     home.until(&topics.theirs, "--until now").json(0);
     assert_same(&home.sqlite("theirs.sqlite"), &last_of_each(&months[..1]), "after all");
 }
+
+#[test]
+fn rejected_records_at_one_offset_of_different_partitions_are_each_kept() {
+    let Some(theirs) = Broker::new() else { return };
+    let home = Home::new();
+    theirs.make("artists", 3, &[]);
+    (0..3).for_each(|partition| theirs.produce("artists", partition, "x", "<artist><name>Nobody</name></artist>"));
+    let report = home.until(&theirs, "--until now").json(3);
+    assert_eq!(report["kinds"]["artist"]["rejected"], 3);
+    let letters = home.told("theirs.sqlite").into_iter().filter(|line| line.starts_with("letter ")).count();
+    assert_eq!(letters, 3);
+    // A sink that does not hold what the state holds is not passed over in silence.
+    let ran = home.run(&format!("refresh --kafka --json {} --state state --sqlite late.sqlite --until now", theirs.flags()));
+    assert_eq!(ran.json(0)["kinds"], serde_json::json!({}), "nothing is held yet, so nothing is missed");
+    theirs.produce("artists", 0, "7", "<artist><id>7</id><name>Seven</name></artist>");
+    home.until(&theirs, "--until now").json(0);
+    let ran = home.run(&format!("refresh --kafka --json {} --state state --sqlite late.sqlite --until now", theirs.flags()));
+    ran.json(3);
+    ran.said(&["sqlite is still behind: 1 artists"]);
+}

@@ -158,6 +158,8 @@ const SOON: Duration = Duration::from_millis(100);
 pub struct CatalogueReader {
     name: String,
     consumer: BaseConsumer<Heard>,
+    /// No broker answers.
+    away: bool,
     /// What was read.
     pub catalogue: Catalogue,
 }
@@ -181,7 +183,7 @@ impl CatalogueReader {
         let mut start = TopicPartitionList::new();
         start.add_partition_offset(&name, 0, Offset::Offset(first))?;
         consumer.assign(&start).with_context(what)?;
-        Ok(CatalogueReader { name, consumer, catalogue: Catalogue::default() })
+        Ok(CatalogueReader { name, consumer, away: false, catalogue: Catalogue::default() })
     }
 
     /// Reads all that is committed by now.
@@ -207,12 +209,22 @@ impl CatalogueReader {
     /// Waits up to `time` for news; whether there were any. A broker that is away meanwhile is waited for.
     pub fn wait(&mut self, time: Duration) -> Result<bool> {
         match self.consumer.poll(time) {
-            Some(Ok(message)) => take(&mut self.catalogue, &self.name, &message).map(|()| true),
+            Some(Ok(message)) => {
+                self.away = false;
+                take(&mut self.catalogue, &self.name, &message).map(|()| true)
+            }
             Some(Err(KafkaError::PartitionEOF(_))) | None => Ok(false),
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                 bail!("the topic {} is no longer there: was it deleted?", self.name)
             }
             Some(Err(error)) => {
+                let gone = matches!(
+                    error.rdkafka_error_code(),
+                    Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve)
+                );
+                if gone && !std::mem::replace(&mut self.away, true) {
+                    tracing::warn!("no broker answers ({error}): waiting until one does");
+                }
                 tracing::debug!("{}: {error}", self.name);
                 Ok(false)
             }

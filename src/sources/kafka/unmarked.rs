@@ -33,6 +33,9 @@ use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};
 
+/// A record's position is its partition, times this, and its offset.
+const PARTITION: i64 = 1_000_000_000_000;
+
 /// How far topics are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -249,7 +252,9 @@ impl<'a> Reader<'a> {
             self.empty += 1;
             return None;
         };
-        let record = message::record(self.span.kind, Told::default(), message.key(), Bytes::copy_from_slice(value), message.offset());
+        // Two rejected records of different partitions must not stand at one place.
+        let place = i64::from(message.partition()) * PARTITION + message.offset();
+        let record = message::record(self.span.kind, Told::default(), message.key(), Bytes::copy_from_slice(value), place);
         if let Some(key) = record.key
             && !self.seen.insert(key.id())
         {
