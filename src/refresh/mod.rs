@@ -358,7 +358,11 @@ fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>],
         let stands = judge(manifest, member.holds, &member.standing, None);
         for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
             let _ = stand;
-            notes.behind.push((sink.name(), kind, manifest.records()[kind]));
+            let records = manifest.records()[kind];
+            // Of a kind of which the state holds nothing, nothing is missed.
+            if records > 0 {
+                notes.behind.push((sink.name(), kind, records));
+            }
         }
     }
 }
