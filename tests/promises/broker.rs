@@ -101,6 +101,18 @@ impl Broker {
         (0..self.partitions(name)).map(|at| consumer.fetch_watermarks(&self.topic(name), at, SOON).expect("watermarks").1).collect()
     }
 
+    /// Begins a transaction in a partition and leaves it open: those who read what is committed see nothing that comes after.
+    pub fn hold(&self, name: &str, partition: i32) -> BaseProducer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address).set("transactional.id", format!("{}.hold", self.prefix));
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer.init_transactions(SOON).expect("an id");
+        producer.begin_transaction().expect("begun");
+        producer.send(BaseRecord::to(&self.topic(name)).partition(partition).key("held").payload("")).expect("sent");
+        producer.flush(SOON).expect("flushed");
+        producer
+    }
+
     /// Keys of all messages that a read_committed consumer sees, a list a partition; of those without a key, their bytes.
     pub fn keys(&self, name: &str) -> Vec<Vec<String>> {
         let (topic, partitions) = (self.topic(name), self.partitions(name));

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rdkafka::producer::Producer;
 use serde_json::Value;
 
 use super::broker::Broker;
@@ -74,6 +77,28 @@ pub fn by_files(months: &[PathBuf]) -> (Home, Vec<Value>) {
     let statuses = months.iter().map(|month| home.refresh(month, "--sqlite files.sqlite"));
     let reports = statuses.map(|ran| ran.json(ran.status.filter(|status| *status == 3).unwrap_or(0))).collect();
     (home, reports)
+}
+
+#[test]
+fn a_publisher_ends_when_those_who_read_what_is_committed_see_all_that_it_published() {
+    let Some(broker) = Broker::new() else { return };
+    let (home, months) = (Home::new(), small().folders());
+    home.publish(&months[0], &broker, "--partitions 2").json(0);
+    home.apply_topics(&broker, "").json(0);
+    // Markers of a commit that are late look to a reader like a transaction that is open.
+    let held = broker.hold("releases", 1);
+    let mut command = home.publishing(&months[1], &broker, "");
+    let mut publisher = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let begun = Instant::now();
+    while broker.ends("attempts")[0] < 16 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_secs(2));
+    assert!(publisher.try_wait().expect("asked").is_none(), "not all that it published is seen");
+    held.abort_transaction(Duration::from_secs(20)).expect("aborted");
+    Ran::of(&publisher.wait_with_output().expect("ended")).json(0);
+    assert_eq!(home.apply_topics(&broker, "").json(0)["snapshot"], "2026-02");
 }
 
 #[test]
@@ -257,9 +282,6 @@ fn no_broker_and_no_publication_are_told_within_seconds() {
 
 #[cfg(feature = "failpoints")]
 mod interrupted {
-    use std::process::Stdio;
-    use std::thread::sleep;
-
     use super::*;
 
     const POINTS: (&str, &str) = ("FAILPOINTS", "transaction-records=return(150)");

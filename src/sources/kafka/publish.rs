@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::BaseRecord;
 use serde::Serialize;
@@ -26,6 +26,7 @@ use super::catalogue::{Attempt, Catalogue, Ends};
 use super::{Topics, message};
 use crate::kafka::client::{self, patience};
 use crate::kafka::producer::{Failure, Producer, Why};
+use crate::kafka::read;
 use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
@@ -126,6 +127,11 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
         let attempt = publisher.file(file, attempt, partitions[kind]).inspect_err(|_| publisher.producer.abort())?;
         published.kinds.insert(kind, publication(request, &attempt, attempt.records - before));
     }
+    // A reader that starts now must not take the broker's last markers, still on their way, for a month that is not complete.
+    let topics = kinds.iter().map(|kind| (request.topics.of(*kind), partitions[*kind]));
+    let topics: Vec<_> = topics.chain([(request.topics.catalogue(), 1)]).collect();
+    read::until_seen(&request.topics, &topics)
+        .context("all is published, but the broker does not answer any more whether it can be read")?;
     published.seconds = begun.elapsed().as_secs_f64();
     Ok(published)
 }
