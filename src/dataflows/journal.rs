@@ -53,13 +53,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// What [`Entry::what`] is of records.
+    pub const RECORDS: u8 = 0;
     /// What [`Entry::what`] is of texts.
     pub const TEXTS: u8 = 4;
 
     /// Which sort it is.
     pub const fn what(&self) -> u8 {
         match self {
-            Entry::Records(_) => 0,
+            Entry::Records(_) => Entry::RECORDS,
             Entry::Swept(..) => 1,
             Entry::Links(..) => 2,
             Entry::Assertions(_) => 3,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::AdminClient;
+use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -153,11 +154,15 @@ pub fn names(topics: &Topics) -> Result<BTreeSet<String>> {
     Ok(metadata(topics)?.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
+/// The first offset that is still there of a partition, and the one behind the last that this client may see.
+pub fn watermarks(client: &Client<Heard>, name: &str, partition: usize) -> Result<(i64, i64)> {
+    let watermarks = client.fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
+    watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))
+}
+
 /// The first offset that is still there of a partition of a kind's topic.
 pub fn first_offset(topics: &Topics, kind: Kind, partition: usize) -> Result<i64> {
-    let (name, client) = (topics.of(kind), reader(topics, "discodiff", 1, false)?);
-    let watermarks = client.fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
-    Ok(watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))?.0)
+    Ok(watermarks(reader(topics, "discodiff", 1, false)?.client(), &topics.of(kind), partition)?.0)
 }
 
 /// The first offset of partition 0 of a kind's topic that was written at this time or later, in milliseconds since 1970; behind all of

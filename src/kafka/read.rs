@@ -1,5 +1,6 @@
 //! Reads a topic from some offsets to its end.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
 
-/// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met; those of one partition in
-/// order. What a transaction that is still open holds back is not seen. Memory is bounded as that of [`client::reader`].
-pub fn to_end(
-    topics: &Topics,
-    name: &str,
-    from: &[(usize, Offset)],
-    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
-) -> Result<()> {
+/// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met.
+pub fn to_end(topics: &Topics, name: &str, from: &[(usize, Offset)], each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
+    catch_up(&open(topics, name, from)?, name, each)
+}
+
+/// A consumer of these partitions, from these offsets on. Memory is bounded as that of [`client::reader`].
+pub fn open(topics: &Topics, name: &str, from: &[(usize, Offset)]) -> Result<BaseConsumer<Heard>> {
     let what = || format!("cannot read the topic {name}");
     let consumer = client::reader(topics, "discodiff", from.len(), true)?;
     // Where partitions begin is asked for at once by a client that knows of brokers, and else only after half a second.
@@ -29,18 +29,25 @@ pub fn to_end(
         start.add_partition_offset(name, i32::try_from(*partition)?, *offset).with_context(what)?;
     }
     consumer.assign(&start).with_context(what)?;
-    let mut ended = vec![false; from.len()];
+    Ok(consumer)
+}
+
+/// Calls `each` with every committed message up to the ends of the consumer's partitions; those of one partition in order. What a
+/// transaction that is still open holds back is not seen.
+pub fn catch_up(consumer: &BaseConsumer<Heard>, name: &str, mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
+    let what = || format!("cannot read the topic {name}");
+    let partitions = consumer.assignment().with_context(what)?.count();
+    let mut ended = BTreeSet::new();
     let mut heard = Instant::now();
-    while !ended.iter().all(|ended| *ended) {
+    while ended.len() < partitions {
         match consumer.poll(ANSWER) {
             Some(Ok(message)) => {
                 heard = Instant::now();
                 each(&message)?;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                let at = from.iter().position(|(of, _)| i32::try_from(*of) == Ok(partition));
-                at.into_iter().for_each(|at| ended[at] = true);
                 heard = Instant::now();
+                ended.insert(partition);
             }
             Some(Err(error)) if gone(&error) => bail!("{}: what is asked for is no longer there ({error})", what()),
             Some(Err(error)) => tracing::debug!("{name}: {error}"),
@@ -66,13 +73,7 @@ pub fn ends(topics: &Topics, name: &str, partitions: usize) -> Result<Vec<i64>> 
 }
 
 fn ends_seen_by(consumer: &BaseConsumer<Heard>, name: &str, partitions: usize) -> Result<Vec<i64>> {
-    let end = |partition| {
-        let watermarks = consumer.fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
-        watermarks
-            .map(|(_, end)| end)
-            .map_err(|error| anyhow!("cannot ask for the offsets of {name}: {error}{}", consumer.context().words()))
-    };
-    (0..partitions).map(end).collect()
+    (0..partitions).map(|partition| Ok(client::watermarks(consumer.client(), name, partition)?.1)).collect()
 }
 
 /// Waits until everything in these topics is seen by who reads what is committed: a commit is answered some milliseconds before. Gives up

@@ -43,10 +43,8 @@ pub struct Kept {
     pub save: bool,
     /// The dictionary, where links are kept.
     pub links: Option<Arc<Dictionary>>,
-    /// What checkpoints are to say beside how far it has come, and how often they are taken; `None`: not at all.
-    pub checkpoints: Option<(Checkpoint, Duration)>,
-    /// Whether the checkpoint is one from which this run goes on.
-    pub taken_up: bool,
+    /// What this run's checkpoints go on from; `None`: it takes none.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What an epoch came to.
@@ -82,7 +80,8 @@ pub fn apply(
     let everything = PerKind::from_fn(|kind| targets.iter().any(|target| needs(target, kind)));
     let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
     let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))) };
-    let taken_up = kept.checkpoints.as_ref().filter(|_| kept.taken_up).map(|(checkpoint, _)| Arc::new(checkpoint.clone()));
+    // One without journals is no run's yet.
+    let taken_up = kept.checkpoint.as_ref().filter(|checkpoint| !checkpoint.segments.is_empty()).map(|one| Arc::new(one.clone()));
     let mark = taken_up.as_ref().map(|checkpoint| checkpoint.mark.clone());
     let to_read = |kind: Kind| plan.read[kind] && mark.as_ref().is_none_or(|mark| kind >= mark.kind());
     let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| to_read(*kind)).filter_map(|(_, file)| file.clone()).collect();
@@ -106,10 +105,10 @@ pub fn apply(
         threads.push(start(target, &mut equipment, &budget, &stop, &delivered)?);
     }
     let (mut journal, mut rounds, mut scribe) = (Journal::new(None, Arc::clone(&budget)), Rounds::default(), None);
-    if let Some((checkpoint, interval)) = kept.checkpoints {
+    if let Some(checkpoint) = kept.checkpoint {
         let dictionary = kept.links.clone().unwrap_or_default();
         let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
-        let budget = Arc::clone(&budget);
+        let (budget, interval) = (Arc::clone(&budget), request.checkpoint_interval);
         let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, stop: stop.clone() };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;

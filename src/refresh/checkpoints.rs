@@ -21,14 +21,14 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use roaring::RoaringTreemap;
 
-use super::{Member, Plan, Request};
+use super::{Member, Plan};
 use crate::dataflows::{Diff, Edges, Entry, Findings, Fingerprints, Journal, Links, Note};
 use crate::model::graph::Dictionary;
 use crate::model::{Key, Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{Need, Sink};
-use crate::sources::{Budget, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
-use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, replay};
+use crate::sources::{BlockSize, Budget, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
+use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, load_dictionary, replay};
 
 /// Texts of the dictionary in one entry.
 const TEXTS: usize = 16_384;
@@ -166,67 +166,103 @@ impl Scribe {
     }
 }
 
-/// The sinks as a checkpoint knows them; `None` where one of them keeps no id of its own, by which it could be known again.
-pub fn participants(
-    sinks: &mut [Box<dyn Sink>],
-    members: &[Member],
-    plan: &Plan,
-    before: Option<&Checkpoint>,
-) -> Result<Option<Vec<Participant>>> {
-    let mut participants = Vec::with_capacity(sinks.len());
-    for ((sink, member), needs) in sinks.iter_mut().zip(members).zip(&plan.needs) {
-        let Some(store) = member.standing.store.map_or_else(|| sink.standing().map(|standing| standing.store), |store| Ok(Some(store)))?
-        else {
+/// What checkpoints stand on, beside the plan.
+pub struct Grounds<'a> {
+    /// The state's folder.
+    pub folder: &'a Path,
+    /// The generation in force.
+    pub before: &'a Manifest,
+    /// What is applied.
+    pub snapshot: &'a Snapshot,
+    /// The sinks as they stood, in their order.
+    pub members: &'a [Member],
+    /// Where blocks are cut.
+    pub block: BlockSize,
+    /// Whether links are kept.
+    pub keeps_links: bool,
+}
+
+impl Grounds<'_> {
+    /// The checkpoint from which this run can go on, and the dictionary, with the texts that were added before it.
+    pub fn take_up(&self, plan: &Plan) -> Result<(Option<Checkpoint>, Arc<Dictionary>)> {
+        const ANEW: &str = "the month is begun anew, and not at its checkpoint";
+        let dictionary = load_dictionary(self.folder, self.before)?;
+        let usable = self.usable(plan).unwrap_or_else(|why| {
+            tracing::info!("{ANEW}: {why}");
+            None
+        });
+        let Some(checkpoint) = usable else { return Ok((None, Arc::new(dictionary))) };
+        if let Err(error) = adopt_texts(self.folder, self.before, &checkpoint, &dictionary) {
+            tracing::warn!("{ANEW}: {error:#}");
+            // Some of those texts are in this one.
+            return Ok((None, Arc::new(load_dictionary(self.folder, self.before)?)));
+        }
+        Ok((Some(checkpoint), Arc::new(dictionary)))
+    }
+
+    /// The one there is. `Err`: it is of no use, in words.
+    fn usable(&self, plan: &Plan) -> Result<Option<Checkpoint>, String> {
+        let Some(checkpoint) = Checkpoint::read(self.folder)? else { return Ok(None) };
+        if !plan.resumed || checkpoint.epoch != plan.epoch || checkpoint.state != self.before.state {
             return Ok(None);
+        }
+        let wrong = if !checkpoint.is_current() || checkpoint.generation != self.before.generation {
+            "it was taken by another version of discodiff"
+        } else if checkpoint.block != self.block || checkpoint.sources != self.sources(plan) {
+            "the month is read from elsewhere now"
+        } else if checkpoint.keeps_links != self.keeps_links {
+            "a graph is kept now, and was not then"
+        } else if !self.members.iter().all(|member| member.took_part(&checkpoint, plan)) {
+            "a sink is named that did not take part"
+        } else {
+            return Ok(Some(checkpoint));
         };
-        let known = before.and_then(|before| before.sinks.iter().find(|known| known.store == store));
-        let missed = known.map_or_else(PerKind::default, |known| known.missed);
-        participants.push(Participant { name: sink.name().to_owned(), store, needs: *needs, missed });
+        Err(wrong.to_owned())
     }
-    Ok(Some(participants))
-}
 
-/// What each kind is read from, in words that nothing else has.
-pub fn sources(snapshot: &Snapshot, plan: &Plan) -> PerKind<Option<String>> {
-    PerKind::from_fn(|kind| {
-        let file = snapshot.files[kind].as_ref().filter(|_| plan.read[kind])?;
-        Some(match &file.place {
-            Place::File(_) => format!("file {}", file.sha256),
-            Place::Topic(stretch) => format!("attempt {} of {}", stretch.attempt.attempt, stretch.attempt.log),
-            Place::Unmarked(span) => span.identity(),
+    /// What this run's checkpoints go on from: the one that was taken up, or none yet; the sinks have begun. `None`: none are taken,
+    /// as nothing says where the next run could go on.
+    pub fn begin(&self, plan: &Plan, sinks: &mut [Box<dyn Sink>], taken_up: Option<&Checkpoint>) -> Result<Option<Checkpoint>> {
+        if self.snapshot.files.iter().any(|(_, file)| file.as_ref().is_some_and(|file| matches!(file.place, Place::Unmarked(_)))) {
+            return Ok(None);
+        }
+        let Some(sinks) = self.participants(plan, sinks, taken_up)? else { return Ok(None) };
+        let mut checkpoint = Checkpoint::new(self.before, plan.epoch, self.block, self.sources(plan), self.keeps_links, sinks);
+        if let Some(Checkpoint { mark, segments, changes, .. }) = taken_up {
+            (checkpoint.mark, checkpoint.segments, checkpoint.changes) = (mark.clone(), segments.clone(), *changes);
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// The sinks as a checkpoint knows them; `None` where one of them keeps no id of its own, by which it could be known again.
+    fn participants(&self, plan: &Plan, sinks: &mut [Box<dyn Sink>], taken_up: Option<&Checkpoint>) -> Result<Option<Vec<Participant>>> {
+        let mut participants = Vec::with_capacity(sinks.len());
+        for ((sink, member), needs) in sinks.iter_mut().zip(self.members).zip(&plan.needs) {
+            let store = match member.standing.store {
+                Some(store) => store,
+                // One that is new has an id since it began.
+                None => match sink.standing()?.store {
+                    Some(store) => store,
+                    None => return Ok(None),
+                },
+            };
+            let known = taken_up.and_then(|checkpoint| member.participant(checkpoint));
+            let missed = known.map_or_else(PerKind::default, |known| known.missed);
+            participants.push(Participant { name: sink.name().to_owned(), store, needs: *needs, missed });
+        }
+        Ok(Some(participants))
+    }
+
+    /// What each kind is read from, in words that nothing else has.
+    fn sources(&self, plan: &Plan) -> PerKind<Option<String>> {
+        PerKind::from_fn(|kind| {
+            let file = self.snapshot.files[kind].as_ref().filter(|_| plan.read[kind])?;
+            Some(match &file.place {
+                Place::File(_) => format!("file {}", file.sha256),
+                Place::Topic(stretch) => format!("attempt {} of {}", stretch.attempt.attempt, stretch.attempt.log),
+                Place::Unmarked(span) => span.identity(),
+            })
         })
-    })
-}
-
-/// The checkpoint from which this run can go on. `Err`: there is one, and it is of no use, in words.
-pub fn usable(
-    folder: &Path,
-    manifest: &Manifest,
-    plan: &Plan,
-    snapshot: &Snapshot,
-    members: &[Member],
-    request: &Request,
-    keeps_links: bool,
-) -> Result<Option<Checkpoint>, String> {
-    let Some(checkpoint) = Checkpoint::read(folder)? else { return Ok(None) };
-    if !plan.resumed || checkpoint.epoch != plan.epoch || checkpoint.state != manifest.state {
-        return Ok(None);
-    }
-    let unmarked = snapshot.files.iter().any(|(_, file)| file.as_ref().is_some_and(|file| matches!(file.place, Place::Unmarked(_))));
-    let wrong = if unmarked || !checkpoint.is_current() || checkpoint.generation != manifest.generation {
-        Some("it was taken by another version of discodiff")
-    } else if checkpoint.block != request.block || checkpoint.sources != sources(snapshot, plan) {
-        Some("the month is read from elsewhere now")
-    } else if checkpoint.keeps_links != keeps_links {
-        Some("a graph is kept now, and was not then")
-    } else if !members.iter().all(|member| member.took_part(&checkpoint, plan)) {
-        Some("a sink is named that did not take part")
-    } else {
-        None
-    };
-    match wrong {
-        Some(wrong) => Err(wrong.to_owned()),
-        None => Ok(Some(checkpoint)),
     }
 }
 
@@ -243,7 +279,7 @@ impl Member {
 }
 
 /// Puts texts that were added within the epoch into the dictionary.
-pub fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
+fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
     let mut wrong = 0;
     replay(
         folder,
@@ -275,7 +311,7 @@ pub fn delivered(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) ->
             folder,
             manifest,
             &checkpoint.segments,
-            |what| what == 0,
+            |what| what == Entry::RECORDS,
             |tick, _, payload| {
                 if kind_of(tick) == kind
                     && let Entry::Records(records) = decode(folder, payload)?

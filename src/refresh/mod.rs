@@ -34,9 +34,10 @@ use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, check, load_dictionary, save_dictionary};
+use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, check, save_dictionary};
 use crate::telemetry::Progress;
 use apply::{Kept, Target, apply};
+use checkpoints::Grounds;
 use dataflow::SavedLinks;
 pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
@@ -133,21 +134,9 @@ fn refresh_opened(
     check(state.folder(), &before)?;
     // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
     let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
-    let taken_up = match checkpoints::usable(state.folder(), &before, &plan, &snapshot, &members, request, keeps_links) {
-        Ok(checkpoint) => checkpoint,
-        Err(why) => {
-            tracing::info!("the month is begun anew, and not at its checkpoint: {why}");
-            None
-        }
-    };
-    let mut dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
-    let taken_up = taken_up.and_then(|checkpoint| {
-        let adopted = checkpoints::adopt_texts(state.folder(), &before, &checkpoint, &dictionary);
-        adopted
-            .inspect_err(|error| tracing::warn!("the month is begun anew, and not at its checkpoint: {error:#}"))
-            .ok()
-            .map(|()| checkpoint)
-    });
+    let folder = state.folder().to_owned();
+    let grounds = Grounds { folder: &folder, before: &before, snapshot: &snapshot, members: &members, block: request.block, keeps_links };
+    let (taken_up, dictionary) = grounds.take_up(&plan)?;
     if let Some(checkpoint) = &taken_up {
         plan.needs =
             members.iter().map(|member| member.participant(checkpoint).map_or_else(PerKind::default, |known| known.needs)).collect();
@@ -155,7 +144,6 @@ fn refresh_opened(
     } else {
         // What it says is of no use to a run that begins anew, and wrong as soon as that has come to one of its own.
         state.forget_checkpoint()?;
-        dictionary = Arc::new(load_dictionary(state.folder(), &before)?);
     }
     let from = taken_up.as_ref().map(|checkpoint| sinks::From { tick: checkpoint.mark.tick, changes: checkpoint.changes });
     let mut manifest = before.clone();
@@ -182,19 +170,7 @@ fn refresh_opened(
         });
     }
     let links = keeps_links.then(|| Arc::clone(&dictionary));
-    // Nothing says where the next run could go on within an unmarked topic.
-    let unmarked = snapshot.files.iter().any(|(_, file)| file.as_ref().is_some_and(|file| matches!(file.place, Place::Unmarked(_))));
-    let participants = checkpoints::participants(sinks, &members, &plan, taken_up.as_ref())?.filter(|_| !unmarked);
-    let taken = participants.map(|sinks| {
-        let mut checkpoint =
-            Checkpoint::new(&before, plan.epoch, request.block, checkpoints::sources(&snapshot, &plan), keeps_links, sinks);
-        if let Some(taken_up) = &taken_up {
-            let Checkpoint { mark, segments, changes, .. } = taken_up.clone();
-            (checkpoint.mark, checkpoint.segments, checkpoint.changes) = (mark, segments, changes);
-        }
-        (checkpoint, request.checkpoint_interval)
-    });
-    let kept = Kept { save: true, links, checkpoints: taken, taken_up: taken_up.is_some() };
+    let kept = Kept { save: true, links, checkpoint: grounds.begin(&plan, sinks, taken_up.as_ref())? };
     let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
 
@@ -239,9 +215,9 @@ fn refresh_opened(
     if held != written {
         bail!("counts do not add up: {held} records by the counts, {written} in the state. This is a defect of discodiff");
     }
-    for ((sink, run), report) in sinks.iter_mut().zip(&runs).zip(&applied.reports) {
+    for (((sink, member), run), report) in sinks.iter_mut().zip(&members).zip(&runs).zip(&applied.reports) {
         let mut undelivered = report.undelivered;
-        let known = taken_up.as_ref().and_then(|checkpoint| checkpoint.sinks.iter().find(|known| known.name == sink.name()));
+        let known = taken_up.as_ref().and_then(|checkpoint| member.participant(checkpoint));
         known.iter().flat_map(|known| known.missed.iter()).for_each(|(kind, missed)| undelivered[kind] += missed);
         if let Some(graph) = sink.graph() {
             let refused = mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;

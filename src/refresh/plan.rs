@@ -76,15 +76,8 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
     let target =
         Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
-    let applied = apply(
-        request,
-        &snapshot,
-        &plan,
-        &manifest,
-        state.folder(),
-        vec![target],
-        Kept { save: false, links: None, checkpoints: None, taken_up: false },
-    )?;
+    let applied =
+        apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], Kept { save: false, links: None, checkpoint: None })?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     seen.refreshed = foreseen.refreshed;
     for kind in Kind::ALL.into_iter().filter(|kind| plan.read[*kind]) {

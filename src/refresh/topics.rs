@@ -103,7 +103,7 @@ impl FromTopics<'_> {
         }
     }
 
-    pub(super) fn stopped(&self) -> bool {
+    fn stopped(&self) -> bool {
         self.request.stop.load(Ordering::Relaxed)
     }
 
@@ -117,9 +117,9 @@ impl FromTopics<'_> {
     fn apply(&mut self, due: &PerKind<Due<'_>>, must: bool, mut idle: bool) -> Result<()> {
         let mut months: BTreeMap<&str, PerKind<VecDeque<Arc<Stretch>>>> = BTreeMap::new();
         let mut finder = Finder::open(self.topics)?;
-        // All that is to be applied is looked at before any of it is: a month must not be left out because its records have expired.
         // A month that was begun goes on before sinks are brought up from what the state holds: another snapshot would give it up.
         let begun = State::look(&self.request.state)?.manifest().begun.is_some() && due.0.iter().any(|due| !due.news.is_empty());
+        // All that is to be applied is looked at before any of it is: a month must not be left out because its records have expired.
         for due in &due.0 {
             let held = due.held.into_iter().filter(|_| due.news.is_empty() && !begun).map(|attempt| (attempt, must));
             for (attempt, must) in due.news.iter().map(|attempt| (*attempt, true)).chain(held) {

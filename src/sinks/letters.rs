@@ -59,6 +59,36 @@ pub enum Which<'a> {
     At(&'a str, u64),
 }
 
+/// What a letter is joined to in SQL: its month as `s`, and the first epoch with a letter of the same record as `f`.
+pub const MONTHS: &str = "LEFT JOIN snapshots s ON s.kind = d.kind AND s.epoch = d.epoch
+    LEFT JOIN snapshots f ON f.kind = d.kind
+    AND f.epoch = coalesce((SELECT min(epoch) FROM dead_letters WHERE kind = d.kind AND id = d.id), d.epoch)";
+
+/// What was being done, in errors of who asks a store for its letters.
+pub const READING: &str = "reading table dead_letters";
+
+/// Clears what an epoch has made obsolete of earlier epochs' letters: all of a kind that was read whole, else those of which it has a
+/// newer letter, or noted a change. Without an id it is the same bytes at the same place: a topic has an offset once a partition.
+/// ?1: the epoch, ?2: the kind's name, ?3: whether it was read whole.
+pub const CLEAR: &str = "UPDATE dead_letters SET cleared_epoch = ?1 WHERE kind = ?2 AND epoch < ?1 AND cleared_epoch IS NULL AND (
+    ?3 OR EXISTS (SELECT 1 FROM dead_letters n WHERE n.kind = ?2 AND n.epoch = ?1 AND n.id = dead_letters.id)
+    OR EXISTS (SELECT 1 FROM dead_letters n
+               WHERE n.kind = ?2 AND n.epoch = ?1 AND n.file = dead_letters.file AND n.position = dead_letters.position
+               AND n.raw = dead_letters.raw)
+    OR EXISTS (SELECT 1 FROM changes c WHERE c.epoch = ?1 AND c.kind = ?2 AND c.id = dead_letters.id))";
+
+impl Which<'_> {
+    /// Which they are in SQL, and in what order. ?3: the record's id, or the file; ?4: the position.
+    pub fn rest(&self) -> &'static str {
+        match self {
+            Which::Open => "AND d.cleared_epoch IS NULL ORDER BY d.epoch, d.file, d.position",
+            Which::All => "ORDER BY d.epoch, d.file, d.position",
+            Which::Of(_) => "AND d.id = ?3 ORDER BY d.epoch DESC, d.position",
+            Which::At(..) => "AND d.file = ?3 AND d.position = ?4 ORDER BY d.epoch DESC",
+        }
+    }
+}
+
 /// How many dead letters of a kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LetterCount {

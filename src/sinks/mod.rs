@@ -53,8 +53,8 @@ pub struct Epoch {
     pub id: Uuid,
 }
 
-/// What a store says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a store says about itself; by default, that nothing was written to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The state that it is bound to; `None`: to none, and it holds no data.
     pub state: Option<Uuid>,

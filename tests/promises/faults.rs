@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::generated::small;
-use super::harness::{Database, Home, Ran, Rows, assert_same};
+use super::harness::{Database, Home, Ran, Rows, artists, assert_same};
 
 const POINTS: &str = "FAILPOINTS";
 
@@ -268,10 +268,6 @@ fn a_feed_that_had_missed_a_month_says_so_once_and_holds_no_line_twice_after_a_r
 #[test]
 fn a_run_taken_up_under_other_settings_of_the_guard_leaves_no_store_that_differs_from_the_state() {
     let home = Home::new();
-    let artists = |number: u64| {
-        let each: String = (1..=number).map(|id| format!("<artist><id>{id}</id><name>A{id}</name></artist>\n")).collect();
-        format!("<artists>\n{each}</artists>\n").into_bytes()
-    };
     let (first, second) = (artists(1000), artists(700));
     let first = home.dumps("2026-01", &[("artists", &first)]);
     let second = home.dumps("2026-02", &[("artists", &second)]);

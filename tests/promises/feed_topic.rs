@@ -192,7 +192,7 @@ mod interrupted {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::harness::Ran;
+    use crate::harness::{Ran, artists};
 
     const POINTS: &str = "FAILPOINTS";
 
@@ -350,10 +350,6 @@ mod interrupted {
     fn what_a_given_up_run_deleted_and_no_dump_delivers_stays_owed_until_one_does() {
         let Some(broker) = Broker::new() else { return };
         let home = Home::new();
-        let artists = |number: u64| {
-            let each: String = (1..=number).map(|id| format!("<artist><id>{id}</id><name>A{id}</name></artist>\n")).collect();
-            format!("<artists>\n{each}</artists>\n").into_bytes()
-        };
         let (first, second) = (artists(1000), artists(700));
         let first = home.dumps("2026-01", &[("artists", &first)]);
         let second = home.dumps("2026-02", &[("artists", &second)]);

@@ -288,3 +288,9 @@ pub fn assert_same(left: &Rows, right: &Rows, what: &str) {
     differ.dedup();
     assert!(differ.is_empty(), "{what}: {} rows differ, such as {:?}", differ.len(), &differ[..differ.len().min(5)]);
 }
+
+/// A dump of so many artists.
+pub fn artists(number: u64) -> Vec<u8> {
+    let each: String = (1..=number).map(|id| format!("<artist><id>{id}</id><name>A{id}</name></artist>\n")).collect();
+    format!("<artists>\n{each}</artists>\n").into_bytes()
+}

@@ -9,7 +9,7 @@ use crate::kafka::survey::survey;
 use crate::model::Kind;
 use crate::refresh::Due;
 use crate::settings::Settings;
-use crate::sources::kafka::{Attempt, Catalogue, Finder, Topics};
+use crate::sources::kafka::{Attempt, Catalogue, Finder};
 use crate::state::{Manifest, State};
 use crate::telemetry::words::count;
 
@@ -23,21 +23,23 @@ pub fn look(settings: &Settings) -> Result<Vec<Finding>> {
     let mut found = vec![Finding::new("kafka", Ok(survey.brokers))];
     // That the state can be read is a finding of its own.
     let state = settings.state.as_ref().and_then(|folder| State::look(folder).ok()).filter(|state| !state.is_fresh());
-    let mut catalogue = None;
+    let mut published = None;
     for (kind, there) in survey.topics {
         let name = kind.map_or_else(|| topics.catalogue(), |kind| topics.of(kind));
         let said = match (kind, there) {
             (None, None) if settings.kafka => Catalogue::find(&topics).map(|_| String::new()),
             (_, None) => Ok("is not there: publish makes it".to_owned()),
             (_, Some(Err(error))) => Err(error),
-            (None, Some(Ok(words))) => Catalogue::read(&topics).map(|read| {
-                let words = format!("{words}; {}", published(&read));
-                catalogue = Some(read);
-                words
+            (None, Some(Ok(words))) => Catalogue::read(&topics).and_then(|catalogue| {
+                let words = format!("{words}; {}", months(&catalogue));
+                published = Some((catalogue, Finder::open(&topics)?));
+                Ok(words)
             }),
-            (Some(kind), Some(Ok(words))) => match &catalogue {
-                Some(catalogue) => still_there(&topics, catalogue, kind, state.as_ref().map(State::manifest), settings.allow_older)
-                    .map(|due| format!("{words}; {due}")),
+            (Some(kind), Some(Ok(words))) => match &mut published {
+                Some((catalogue, finder)) => {
+                    still_there(finder, catalogue, kind, state.as_ref().map(State::manifest), settings.allow_older)
+                        .map(|due| format!("{words}; {due}"))
+                }
                 None => Ok(words),
             },
         };
@@ -47,7 +49,7 @@ pub fn look(settings: &Settings) -> Result<Vec<Finding>> {
 }
 
 /// The months in the topics, and what of them is complete.
-fn published(catalogue: &Catalogue) -> String {
+fn months(catalogue: &Catalogue) -> String {
     let mut months: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (kind, attempt) in Kind::ALL.into_iter().flat_map(|kind| catalogue.newest(kind).into_iter().map(move |attempt| (kind, attempt))) {
         let records = count(attempt.records);
@@ -61,10 +63,10 @@ fn published(catalogue: &Catalogue) -> String {
 }
 
 /// Whether all that a refresh would apply is whole; without a state, all that is complete.
-fn still_there(topics: &Topics, catalogue: &Catalogue, kind: Kind, manifest: Option<&Manifest>, older: bool) -> Result<String> {
+fn still_there(finder: &mut Finder, catalogue: &Catalogue, kind: Kind, manifest: Option<&Manifest>, older: bool) -> Result<String> {
     let fresh = Manifest::new();
     let due = Due::of(catalogue, kind, manifest.unwrap_or(&fresh), older);
-    let (mut finder, mut wrong) = (Finder::open(topics)?, Vec::new());
+    let mut wrong = Vec::new();
     for attempt in &due.news {
         if let Err(error) = finder.stretch(attempt) {
             wrong.push(format!("{error:#}"));

@@ -110,7 +110,7 @@ impl Sink for DocumentTopics {
         let (progress, partitions) = self.look()?;
         let Some(Progress { state, store, of: held, .. }) = progress else {
             self.refuse_foreign(&partitions)?;
-            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing::default());
         };
         // Of a topic that is gone, what is noted of it says nothing.
         let there = |kind: Kind| Some(held[kind]).filter(|_| partitions[kind] > 0).unwrap_or_default();

@@ -132,7 +132,7 @@ impl Sink for Feed {
                     self.binding_path().display()
                 )));
             }
-            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing::default());
         };
         let last = binding.last.map(|mark| mark.epoch);
         if let Some(Mark { length: expected, .. }) = binding.last.filter(|mark| mark.length > length) {

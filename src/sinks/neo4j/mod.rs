@@ -113,7 +113,7 @@ impl Sink for Neo4j {
                 return Ok(standing);
             }
             match binding::nodes(tx).await? {
-                0 => Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() }),
+                0 => Ok(Standing::default()),
                 held => Err(SinkError::stop(format!(
                     "{} is foreign: it holds {held} nodes that no discodiff wrote; name an empty database",
                     tx.place

@@ -230,7 +230,7 @@ impl Sink for Postgres {
                 return Ok(standing);
             }
             tables::refuse_foreign(&place, migrated, &found(&tx).await.map_err(fail)?)?;
-            Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() })
+            Ok(Standing::default())
         })
     }
 

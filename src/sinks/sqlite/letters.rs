@@ -5,19 +5,12 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 use super::error::failed;
 use super::{Sqlite, columns};
 use crate::model::{Kind, PerKind};
-use crate::sinks::letters::{DeadLetters, Letter, LetterCount, Since, Which};
+use crate::sinks::letters::{CLEAR, DeadLetters, Letter, LetterCount, MONTHS, READING, Since, Which};
 use crate::sinks::{KindEnd, Run, SinkError};
-
-const READING: &str = "reading table dead_letters";
 
 /// Everything but the bytes; SQLite takes their length without reading them.
 const COLUMNS: &str =
     "d.id, d.file, d.position, d.stage, d.reason, length(d.raw), d.at, d.cleared_epoch, d.epoch, s.month, f.epoch, f.month";
-
-/// The month of a letter, and the first one with a letter of the same record.
-const MONTHS: &str = "LEFT JOIN snapshots s ON s.kind = d.kind AND s.epoch = d.epoch
-    LEFT JOIN snapshots f ON f.kind = d.kind
-    AND f.epoch = coalesce((SELECT min(epoch) FROM dead_letters WHERE kind = d.kind AND id = d.id), d.epoch)";
 
 /// What letters are read from, as `d`; `None`: there is no such table. One that no run has migrated yet holds open ones only.
 fn table(connection: &Connection) -> rusqlite::Result<Option<&'static str>> {
@@ -48,21 +41,19 @@ fn letters(connection: &Connection, kind: Kind, which: Which<'_>, limit: usize) 
     let (name, limit) = (kind.name(), i64::try_from(limit).unwrap_or(i64::MAX));
     let (id, place);
     let mut values: Vec<&dyn ToSql> = vec![&name, &limit];
-    let rest = match which {
-        Which::Open => "AND d.cleared_epoch IS NULL ORDER BY d.epoch, d.file, d.position",
-        Which::All => "ORDER BY d.epoch, d.file, d.position",
+    match which {
+        Which::Open | Which::All => {}
         Which::Of(number) => {
             id = number.to_string();
             values.push(&id);
-            "AND d.id = ?3 ORDER BY d.epoch DESC, d.position"
         }
         Which::At(file, position) => {
             place = (file, position.cast_signed());
             values.extend([&place.0 as &dyn ToSql, &place.1]);
-            "AND d.file = ?3 AND d.position = ?4 ORDER BY d.epoch DESC"
         }
-    };
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM {table} {MONTHS} WHERE d.kind = ?1 {rest} LIMIT ?2"))?;
+    }
+    let mut statement =
+        connection.prepare(&format!("SELECT {COLUMNS} FROM {table} {MONTHS} WHERE d.kind = ?1 {} LIMIT ?2", which.rest()))?;
     let rows = statement.query_map(&*values, |row| {
         let number = |i| row.get::<_, Option<i64>>(i).map(|number| number.map(i64::cast_unsigned));
         let epoch = Since { epoch: number(8)?.unwrap_or_default(), month: row.get(9)? };
@@ -84,18 +75,9 @@ fn letters(connection: &Connection, kind: Kind, which: Which<'_>, limit: usize) 
     rows.collect()
 }
 
-/// Clears what this epoch has made obsolete of earlier epochs' letters: all of a kind that was read whole, else those of which it has
-/// a newer letter, or noted a change. Without an id it is the same bytes at the same place: a topic has an offset once a partition.
+/// See [`CLEAR`].
 pub(super) fn clear(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> rusqlite::Result<usize> {
-    tx.execute(
-        "UPDATE dead_letters SET cleared_epoch = ?1 WHERE kind = ?2 AND epoch < ?1 AND cleared_epoch IS NULL AND (
-             ?3 OR EXISTS (SELECT 1 FROM dead_letters n WHERE n.kind = ?2 AND n.epoch = ?1 AND n.id = dead_letters.id)
-             OR EXISTS (SELECT 1 FROM dead_letters n
-                        WHERE n.kind = ?2 AND n.epoch = ?1 AND n.file = dead_letters.file AND n.position = dead_letters.position
-                        AND n.raw = dead_letters.raw)
-             OR EXISTS (SELECT 1 FROM changes c WHERE c.epoch = ?1 AND c.kind = ?2 AND c.id = dead_letters.id))",
-        params![run.epoch.number.cast_signed(), kind.name(), end.whole],
-    )
+    tx.execute(CLEAR, params![run.epoch.number.cast_signed(), kind.name(), end.whole])
 }
 
 impl DeadLetters for Sqlite {

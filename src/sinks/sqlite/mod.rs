@@ -214,8 +214,7 @@ impl Sink for Sqlite {
 
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let place = self.place.clone();
-        let empty = Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() };
-        let Some(connection) = self.connection()? else { return Ok(empty) };
+        let Some(connection) = self.connection()? else { return Ok(Standing::default()) };
         let fail = |e| failed(&place, "reading where it stands", e);
         let tx = connection.transaction().map_err(fail)?;
         let applied = migrations(&tx).map_err(fail)?;
@@ -225,7 +224,7 @@ impl Sink for Sqlite {
             return Ok(standing);
         }
         tables::refuse_foreign(&place, migrated, &found(&tx).map_err(fail)?)?;
-        Ok(empty)
+        Ok(Standing::default())
     }
 
     fn one_writer(&self) -> bool {

@@ -4,19 +4,20 @@
 //! be searched for markers, neither by a publisher that goes on nor by a reader.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Offset;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Topics;
 use super::message::{Marker, MarkerEnd};
-use crate::kafka::client::{self, ANSWER, Heard};
+use crate::kafka::client::{self, Heard};
+use crate::kafka::read;
 use crate::model::Kind;
 
 /// One publication of one dump file.
@@ -151,9 +152,6 @@ impl Catalogue {
     }
 }
 
-/// How soon it is asked again for a topic that is not known yet.
-const SOON: Duration = Duration::from_millis(100);
-
 /// A catalogue that is read as it grows.
 pub struct CatalogueReader {
     name: String,
@@ -168,42 +166,13 @@ impl CatalogueReader {
     /// Begins to read.
     pub fn open(topics: &Topics) -> Result<CatalogueReader> {
         let name = topics.catalogue();
-        let what = || format!("cannot read the topic {name}");
-        let consumer = client::reader(topics, "discodiff", 1, true)?;
-        // The client, told only "from the beginning", waits for half a second before it asks where that is.
-        let begun = Instant::now();
-        let first = loop {
-            match consumer.fetch_watermarks(&name, 0, ANSWER) {
-                Ok((first, _)) => break first,
-                // A topic that was just made is not known to every broker yet.
-                Err(error) if is_unknown(&error) && begun.elapsed() < ANSWER => std::thread::sleep(SOON),
-                Err(error) => return Err(error).with_context(what),
-            }
-        };
-        let mut start = TopicPartitionList::new();
-        start.add_partition_offset(&name, 0, Offset::Offset(first))?;
-        consumer.assign(&start).with_context(what)?;
+        let consumer = read::open(topics, &name, &[(0, Offset::Beginning)])?;
         Ok(CatalogueReader { name, consumer, away: false, catalogue: Catalogue::default() })
     }
 
     /// Reads all that is committed by now.
     pub fn catch_up(&mut self) -> Result<()> {
-        let mut heard = Instant::now();
-        loop {
-            match self.consumer.poll(ANSWER) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    take(&mut self.catalogue, &self.name, &message)?;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-                Some(Err(error)) => tracing::debug!("{}: {error}", self.name),
-                None => {}
-            }
-            if heard.elapsed() > ANSWER {
-                let heard = self.consumer.context().words();
-                bail!("the topic {} cannot be read: no answer within {} s{heard}", self.name, ANSWER.as_secs());
-            }
-        }
+        read::catch_up(&self.consumer, &self.name, |message| take(&mut self.catalogue, &self.name, message))
     }
 
     /// Waits up to `time` for news; whether there were any. A broker that is away meanwhile is waited for.
@@ -230,12 +199,6 @@ impl CatalogueReader {
             }
         }
     }
-}
-
-fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{LeaderNotAvailable, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(LeaderNotAvailable | UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
 }
 
 fn take(catalogue: &mut Catalogue, name: &str, message: &BorrowedMessage<'_>) -> Result<()> {

@@ -30,7 +30,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
 use super::message::{self, Marker, Told};
-use crate::kafka::client::{self, ANSWER, Heard, patience};
+use crate::kafka::client::{self, Heard, patience};
 use crate::kafka::{Topics, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
@@ -110,11 +110,7 @@ impl Finder {
 impl Found {
     fn of(admin: &AdminClient<Heard>, metadata: &Metadata, name: &str) -> Result<Found> {
         let partitions = metadata.topics().iter().find(|topic| topic.name() == name).map_or(0, |topic| topic.partitions().len());
-        let mut watermarks = Vec::with_capacity(partitions);
-        for partition in 0..partitions {
-            let asked = admin.inner().fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
-            watermarks.push(asked.with_context(|| format!("cannot ask for the offsets of {name}{}", admin.inner().context().words()))?);
-        }
+        let watermarks = (0..partitions).map(|partition| client::watermarks(admin.inner(), name, partition)).collect::<Result<_>>()?;
         let compacted = partitions > 0 && topics::is_compacted(admin, name)?;
         let uncounted = compacted.then(|| format!("the topic {name} is compacted: what it holds cannot be counted"));
         Ok(Found { watermarks, uncounted })

@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::consume::{LOOK, close};
 use super::message::{self, Told};
 use super::{Reached, Topics};
-use crate::kafka::client::{self, ANSWER, Heard, patience};
+use crate::kafka::client::{self, Heard, patience};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};
@@ -63,13 +63,12 @@ impl Span {
     /// What is to be read of a kind's topic next; `None`: there is no such topic, or nothing new. `noted`: where the state stands in it.
     /// Records that expired before they were read are an error.
     pub fn next(topics: &Topics, kind: Kind, noted: Option<&Reached>, until: Until) -> Result<Option<Span>> {
-        let (name, client) = (topics.of(kind), client::reader(topics, "discodiff", 1, false)?);
+        let (name, consumer) = (topics.of(kind), client::reader(topics, "discodiff", 1, false)?);
         let metadata = client::metadata(topics)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         let (mut from, mut to) = (Vec::new(), Vec::new());
         for partition in 0..topic.partitions().len() {
-            let asked = client.fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
-            let (low, high) = asked.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))?;
+            let (low, high) = client::watermarks(consumer.client(), &name, partition)?;
             let next = noted.filter(|noted| noted.log == Uuid::nil()).and_then(|noted| noted.offsets.get(partition).copied());
             if let Some(next) = next.filter(|next| *next < low) {
                 bail!(

@@ -129,7 +129,7 @@ impl Sink for FeedTopic {
         let progress = Progress::<Fed>::find(&self.place, &records)?;
         self.match_up(progress.as_ref().map(|progress| &progress.of), counts[0])?;
         let Some(Progress { state, store, of: fed, .. }) = progress else {
-            return Ok(Standing { state: None, store: None, kinds: PerKind::default(), begun: PerKind::default() });
+            return Ok(Standing::default());
         };
         let epoch_of = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.epoch);
         let (last, begun) = (epoch_of(&fed.last), epoch_of(&fed.begun));
@@ -217,8 +217,7 @@ impl Feeding {
         let fed = &mut self.session.progress.of;
         fed.before = fed.last.take();
         fed.last = fed.begun.take();
-        for (kind, owed) in self.owed.iter().filter(|(_, owed)| owed.is_empty()) {
-            let _ = owed;
+        for (kind, _) in self.owed.iter().filter(|(_, owed)| owed.is_empty()) {
             fed.owes[kind] = None;
         }
         let (owed, partitions, ended) = (&self.owed, self.partitions, self.ended);
