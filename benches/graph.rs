@@ -71,7 +71,13 @@ fn edges(of: std::ops::Range<u64>, artists: u64) -> Vec<Edge> {
 }
 
 fn run(epoch: u64, state: Uuid, need: Need) -> Run {
-    let release = Some(KindRun { need, file: "releases".to_owned(), sha256: String::new() });
+    let release = Some(KindRun {
+        need,
+        faults: std::sync::Arc::default(),
+        month: "2025-12".to_owned(),
+        file: "releases".to_owned(),
+        sha256: String::new(),
+    });
     let mut kinds = PerKind::<Option<KindRun>>::default();
     kinds[Kind::Release] = release.clone();
     kinds[Kind::Artist] = release;

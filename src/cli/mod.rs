@@ -109,7 +109,7 @@ impl Command {
             Command::Publish(args) => publish::run(args, settings),
             Command::Replay(args) => replay::run(args, settings),
             Command::Plan(_) => plan::run(settings),
-            Command::Verify(_) => verify::run(settings),
+            Command::Verify(args) => verify::run(args, settings),
             Command::Status(_) => status::run(settings),
             Command::DeadLetters(args) => dead_letters::run(args, settings),
             Command::Check(_) => check::run(settings),

@@ -1,18 +1,21 @@
-//! `discodiff verify`: sinks against the state, from content.
+//! `discodiff verify`: sinks against the state, from content; and with `--repair` back to it.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::exit::Exit;
 use super::{open, output};
+use crate::refresh::{Dumps, Wrote, repair};
 use crate::sinks::Access;
 use crate::telemetry::words::count;
 use crate::telemetry::{Progress, Style};
-use crate::verify::{Differences, Named, total, verify};
+use crate::verify::{Differences, Named, Verified, total, verify};
 
-use crate::settings::{Flags, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +25,16 @@ Examples:
       the same for PostgreSQL, as JSON
   discodiff verify --state state --neo4j bolt://neo4j@db --neo4j-password-file password
       every node and relationship of the graph
+  discodiff verify --state state --postgres postgresql://discogs@db/discogs --repair --dumps 2025-12
+      bring what differs back to the state, after a restored backup or a stray UPDATE, and look again;
+      the state holds no documents, so they are read from the month that was applied last
+  discodiff verify --state state --postgres postgresql://discogs@db/discogs --repair \\
+      --kafka --brokers kafka:9092
+      the same from the topics that it was published to
 
 Digests are recomputed from what is stored; a stored hash is not believed. Exit status 1 when
-anything differs. A feed holds changes and no state, so it is left out.";
+anything differs, or still differs after a repair. A feed holds changes and no state, so it is left
+out.";
 
 /// What `discodiff verify` takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,46 +49,132 @@ pub struct VerifyArgs {
     /// The sinks.
     #[command(flatten)]
     pub sinks: SinkFlags,
+    /// How it is repaired.
+    #[command(flatten)]
+    pub repair: RepairFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
 }
 
-impl VerifyArgs {
-    /// The settings, or everything that is wrong with them.
-    pub fn settings(&self) -> Result<Settings, Mistakes> {
-        load(&Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.output]).needing(&[Key::State]))
+/// Whether stores are repaired, and from where.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RepairFlags {
+    /// Write what differs, and only that, and compare again; no refresh may run meanwhile
+    #[arg(long, help_heading = "Repair")]
+    pub repair: bool,
+    /// Folder with the dumps that were applied last
+    #[arg(long, value_name = "DIR", requires = "repair", help_heading = "Repair")]
+    pub dumps: Option<PathBuf>,
+    /// Read them from the Kafka topics that they were published to
+    #[arg(long, requires = "repair", conflicts_with = "dumps", help_heading = "Repair")]
+    pub kafka: bool,
+}
+
+impl Group for RepairFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Dumps, self.dumps.as_ref());
+        flags.give(Key::Kafka, self.kafka.then_some("true"));
     }
 }
 
-/// Compares, and names what differs.
-pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+impl VerifyArgs {
+    /// The settings, or everything that is wrong with them.
+    pub fn settings(&self) -> Result<Settings, Mistakes> {
+        let flags = Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.repair, &self.output]).needing(&[Key::State]);
+        load(&if self.repair.repair { flags.needing_dumps() } else { flags })
+    }
+}
+
+/// Compares, and names what differs; repairs it where that is asked for.
+pub fn run(args: &VerifyArgs, settings: &Settings) -> anyhow::Result<Exit> {
+    if args.repair.repair {
+        return run_repair(settings);
+    }
     let mut sinks = open::sinks(settings, Access::Read)?;
     if sinks.iter().all(|sink| sink.holds().is_feed()) {
-        anyhow::bail!("no store is named: verify compares --sqlite, --postgres, --document-topics and --neo4j with the state");
+        anyhow::bail!(NO_STORE);
     }
     let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
     let differences = total(&verified);
     if settings.json {
         output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;
     } else {
-        let mut text = String::new();
-        for (sink, store) in &verified {
-            let is_graph = !store.relations.is_empty();
-            for (kind, found) in &store.kinds {
-                let what = if is_graph { format!("{kind} nodes") } else { kind.plural().to_owned() };
-                describe(&mut text, sink, &what, kind.name(), found);
-            }
-            for (label, found) in &store.names {
-                describe(&mut text, sink, &format!("{label} nodes"), label, found);
-            }
-            for (relation, found) in &store.relations {
-                describe(&mut text, sink, &format!("{relation} relationships"), "", found);
-            }
-        }
-        output::text(&text)?;
+        output::text(&text(&verified))?;
     }
     Ok(if differences == 0 { Exit::Complete } else { Exit::Failed })
+}
+
+const NO_STORE: &str = "no store is named: verify compares --sqlite, --postgres, --document-topics and --neo4j with the state";
+
+fn run_repair(settings: &Settings) -> anyhow::Result<Exit> {
+    let request = open::request(settings)?;
+    let topics;
+    let dumps = if settings.kafka {
+        topics = settings.topics()?;
+        Dumps::Topics(&topics)
+    } else {
+        Dumps::Folder(settings.dumps_dir()?)
+    };
+    let repaired = repair(&request, dumps, || {
+        let mut sinks = Vec::new();
+        for (_, store) in open::each(settings).into_iter().filter(|(name, _)| *name != "feed") {
+            sinks.extend(open::sinks(&store, Access::Write)?);
+        }
+        if sinks.is_empty() {
+            anyhow::bail!(NO_STORE);
+        }
+        Ok(sinks)
+    })?;
+    drop(request);
+    let left = total(&repaired.left);
+    if settings.json {
+        output::json(&json!({
+            "equal": left == 0,
+            "seconds": repaired.seconds,
+            "found": repaired.found,
+            "wrote": repaired.wrote,
+            "left": repaired.left,
+        }))?;
+    } else {
+        let mut words = text(&repaired.found);
+        for (sink, Wrote { records, graph }) in &repaired.wrote {
+            words += &format!("{sink} repaired: {} written, {} removed", count(records.inserted + records.updated), count(records.deleted));
+            if let Some(graph) = graph {
+                let (created, deleted) = (count(graph.relationships_created), count(graph.relationships_deleted));
+                words += &format!("; relationships: {created} created, {deleted} removed");
+            }
+            words.push('\n');
+        }
+        words += &match (left, repaired.wrote.is_empty()) {
+            (0, true) => "nothing had to be repaired\n".to_owned(),
+            (0, false) => "all stores equal the state\n".to_owned(),
+            _ => format!("still not as they should be:\n{}", text(&repaired.left)),
+        };
+        output::text(&words)?;
+    }
+    for (kind, why) in &repaired.unread {
+        tracing::warn!("{} could not be repaired: {why}", kind.plural());
+    }
+    Ok(if left == 0 { Exit::Complete } else { Exit::Failed })
+}
+
+fn text(verified: &BTreeMap<&'static str, Verified>) -> String {
+    let mut text = String::new();
+    for (sink, store) in verified {
+        let is_graph = !store.relations.is_empty();
+        for (kind, found) in &store.kinds {
+            let what = if is_graph { format!("{kind} nodes") } else { kind.plural().to_owned() };
+            describe(&mut text, sink, &what, kind.name(), found);
+        }
+        for (label, found) in &store.names {
+            describe(&mut text, sink, &format!("{label} nodes"), label, found);
+        }
+        for (relation, found) in &store.relations {
+            describe(&mut text, sink, &format!("{relation} relationships"), "", found);
+        }
+    }
+    text
 }
 
 /// How many differences of one sort are shown; a store that is behind has thousands.

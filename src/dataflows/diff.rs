@@ -53,13 +53,34 @@ pub struct DiffOptions {
     pub epoch: u64,
     /// Names of the dump files.
     pub files: PerKind<Arc<str>>,
-    /// Kinds of which some sink needs every record: the fast path is off, and unchanged records are given too.
-    pub everything: PerKind<bool>,
+    /// Records of each kind that are given even where they did not change: these are always parsed.
+    pub asked: PerKind<Asked>,
     /// Where links are kept: kinds of which every record's projection is asked for; of the others, those that changed. `None`: no
     /// projection is made.
     pub projections: Option<PerKind<bool>>,
     /// Whether the state's digests can be compared with those taken now; if not, every record is parsed.
     pub trust_raw: bool,
+}
+
+/// Which unchanged records of a kind are asked for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// None: all sinks have them.
+    None,
+    /// All: some sink is brought up.
+    All,
+    /// Those with these ids: some sink is repaired. The state holds the very snapshot that is read, and nothing is deleted.
+    Only(Arc<RoaringTreemap>),
+}
+
+impl Asked {
+    fn contains(&self, id: u64) -> bool {
+        match self {
+            Asked::None => false,
+            Asked::All => true,
+            Asked::Only(ids) => ids.contains(id),
+        }
+    }
 }
 
 /// Counts of one kind, by the state's verdict. received = inserted + updated + unchanged + duplicates + rejected.
@@ -339,7 +360,7 @@ impl Diff {
         let findings = &mut noted.findings;
         let keeps = self.journal.is_kept();
         findings.counts[kind].received += records.len() as u64;
-        let everything = self.options.everything[kind];
+        let asked = self.options.asked[kind].clone();
         let mut stretch: Option<Stretch> = None;
         let mut updates = Vec::new();
         let mut cursor = self.trace.borrow_mut().cursor();
@@ -364,7 +385,7 @@ impl Diff {
             };
             let copy = here.is_some() || self.seen.contains(key.id());
             let same_raw = self.options.trust_raw && old.is_some_and(|old| old.raw == record.hash);
-            if same_raw && (copy || !everything) {
+            if same_raw && (copy || !asked.contains(key.id())) {
                 if copy {
                     findings.counts[kind].duplicates += 1;
                 } else {
@@ -423,7 +444,7 @@ impl Diff {
                 Found::Update => findings.counts[kind].updated += 1,
                 _ => findings.counts[kind].unchanged += 1,
             }
-            if verdict != Found::Unchanged || everything {
+            if verdict != Found::Unchanged || asked.contains(key.id()) {
                 let graph = document.projection.map(|projection| (document.graph, projection));
                 give(Event::Change(Change { key, verdict, tick, document: Some((document.hash, document.json)), graph }));
             }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
-pub use diff::{Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
+pub use diff::{Asked, Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
 pub use edges::{Edges, edges};
 pub use guard::{Guard, Verdict, guard};
 pub use journal::{Entry, Journal, Note, Records};

@@ -18,8 +18,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
-use crate::model::{Change, Event, Key, PerKind, Verdict};
-use crate::sinks::Need;
+use crate::model::{Change, Event, Key, Verdict};
+use crate::sinks::Run;
 use crate::sinks::driver::{Acknowledgement, Part};
 use crate::sources::{Budget, Tick};
 
@@ -33,8 +33,8 @@ pub struct SinkPort {
     pub name: &'static str,
     /// Whether all workers' events go to the first worker's port.
     pub one_writer: bool,
-    /// What the sink needs of each kind.
-    pub needs: PerKind<Option<Need>>,
+    /// What is being applied, as the sink needs it.
+    pub run: Arc<Run>,
     /// Takes closed ticks; `None` on workers that have no writer.
     pub parts: Option<Sender<Part>>,
     /// Gives ticks that the store has committed.
@@ -50,7 +50,7 @@ pub fn sink<'scope>(
     port: SinkPort,
     budget: Arc<Budget>,
 ) -> Stream<'scope, Tick, Vec<Fields>> {
-    let SinkPort { name, one_writer, needs, parts, acknowledgements, waker } = port;
+    let SinkPort { name, one_writer, run, parts, acknowledgements, waker } = port;
     let scope = events.scope();
     let worker = scope.index() as u64;
     let mut builder = OperatorBuilder::new(format!("Sink {name}"), scope);
@@ -78,9 +78,9 @@ pub fn sink<'scope>(
                 let (_, part) = stash.entry(tick).or_insert_with(|| (held, Part::new(tick)));
                 for event in data.drain(..) {
                     let bytes = match &event {
-                        Event::Change(Change { key, verdict: Verdict::Unchanged, .. }) if needs[key.kind()] != Some(Need::Everything) => {
-                            continue;
-                        }
+                        Event::Change(Change { key, verdict, .. }) if !run.concerns(*key, Some(*verdict)) => continue,
+                        Event::Held(key) if !run.concerns(*key, None) => continue,
+                        Event::DeadLetter(letter) if run.kinds[letter.kind].is_none() => continue,
                         Event::Change(change) => change.bytes(),
                         Event::Edge(change) => change.edge.bytes(),
                         _ => 0,

@@ -13,7 +13,7 @@ use roaring::RoaringTreemap;
 use super::checkpoints::{Rounds, Scribe, delivered};
 use super::dataflow::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
-use crate::dataflows::{DiffOptions, Findings, Flow, Guard, Journal, SinkPort};
+use crate::dataflows::{Asked, DiffOptions, Findings, Flow, Guard, Journal, SinkPort};
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Driver, Missed, Report};
@@ -76,10 +76,9 @@ pub fn apply(
     let workers = request.workers;
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
-    let needs = |target: &Target, kind: Kind| target.run.kinds[kind].as_ref().is_some_and(|run| run.need == Need::Everything);
-    let everything = PerKind::from_fn(|kind| targets.iter().any(|target| needs(target, kind)));
+    let beyond = |target: &Target, kind: Kind| target.run.kinds[kind].as_ref().is_some_and(|run| run.need != Need::Changes);
     let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
-    let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| needs(target, kind))) };
+    let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| beyond(target, kind))) };
     // One without journals is no run's yet.
     let taken_up = kept.checkpoint.as_ref().filter(|checkpoint| !checkpoint.segments.is_empty()).map(|one| Arc::new(one.clone()));
     let mark = taken_up.as_ref().map(|checkpoint| checkpoint.mark.clone());
@@ -93,8 +92,8 @@ pub fn apply(
     let diff = DiffOptions {
         epoch: plan.epoch.number,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
-        everything,
-        projections: kept.links.is_some().then_some(flow.mended),
+        asked: PerKind::from_fn(|kind| asked(&targets, kind)),
+        projections: (kept.links.is_some() || flow.graph).then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
     };
     let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail), stop.clone())?;
@@ -163,6 +162,19 @@ pub fn apply(
     Ok(Applied { findings, parts, links, flow, reports, peak_in_flight: budget.peak() })
 }
 
+/// Which records that did not change are asked for.
+fn asked(targets: &[Target], kind: Kind) -> Asked {
+    let mut ids: Option<RoaringTreemap> = None;
+    for run in targets.iter().filter_map(|target| target.run.kinds[kind].as_ref()) {
+        match run.need {
+            Need::Changes => {}
+            Need::Everything => return Asked::All,
+            Need::Repair => *ids.get_or_insert_default() |= &run.faults.write,
+        }
+    }
+    ids.map_or(Asked::None, |ids| Asked::Only(Arc::new(ids)))
+}
+
 /// Starts a target's threads and gives the workers their ends.
 fn start(
     target: Target,
@@ -173,7 +185,7 @@ fn start(
 ) -> Result<Vec<thread::JoinHandle<Report>>> {
     let Target { name, one_writer, run, writers, missed, .. } = target;
     let workers = equipment.len();
-    let needs = PerKind::from_fn(|kind| run.kinds[kind].as_ref().map(|run| run.need));
+    let shared = Arc::new(run.clone());
     let mut writers = writers.into_iter();
     let mut threads = Vec::new();
     for (worker, equipment) in equipment.iter_mut().enumerate() {
@@ -182,7 +194,7 @@ fn start(
         let (waker, wakers) = bounded(1);
         let writer = if one_writer && worker > 0 { None } else { writers.next() };
         let parts = writer.is_some().then_some(parts);
-        equipment.ports.push(SinkPort { name, one_writer, needs, parts, acknowledgements: acknowledged, waker });
+        equipment.ports.push(SinkPort { name, one_writer, run: Arc::clone(&shared), parts, acknowledgements: acknowledged, waker });
         let Some(writer) = writer else { continue };
         let driver = Driver {
             name: format!("{name} {worker}"),

@@ -15,6 +15,7 @@ mod due;
 mod judge;
 mod mend;
 mod plan;
+mod repair;
 mod report;
 mod selection;
 mod topics;
@@ -43,6 +44,7 @@ pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
+pub use repair::{Dumps, Repaired, repair};
 pub use report::{Notes, Refreshed, Report, ResumedFrom, Wrote};
 pub use selection::{From, Selection};
 pub use topics::FromTopics;
@@ -364,7 +366,8 @@ fn run_of(
 ) -> Run {
     let kind_run = |kind: Kind| {
         let file = snapshot.files[kind].as_ref()?;
-        Some(KindRun { need: needs[kind]?, file: file.name.clone(), sha256: file.sha256.clone() })
+        let (month, file, sha256) = (snapshot.month.clone(), file.name.clone(), file.sha256.clone());
+        Some(KindRun { need: needs[kind]?, faults: Arc::default(), month, file, sha256 })
     };
     Run {
         state: before.state,

@@ -168,7 +168,7 @@ impl FromTopics<'_> {
     }
 }
 
-fn file(stretch: Arc<Stretch>) -> DumpFile {
+pub(super) fn file(stretch: Arc<Stretch>) -> DumpFile {
     let Attempt { kind, file, bytes, snapshot, .. } = stretch.attempt.clone();
     DumpFile { kind, place: Place::Topic(stretch), name: file, bytes, sha256: snapshot, checksum_agrees: None }
 }

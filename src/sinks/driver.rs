@@ -17,7 +17,7 @@ use timely::scheduling::SyncActivator;
 use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
 use crate::model::graph::EdgeChange;
 use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
-use crate::sources::{Budget, Stop, Tick};
+use crate::sources::{Budget, Stop, Tick, first_delete_tick};
 
 /// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
 pub const BATCH_ROWS: usize = 5_000;
@@ -145,6 +145,7 @@ struct Driving {
 
 impl Driving {
     fn drive(&mut self) -> Result<(), SinkError> {
+        self.remove_faults()?;
         loop {
             // Only when nothing more is waiting is a small batch written.
             let part = match self.driver.parts.try_recv() {
@@ -189,13 +190,16 @@ impl Driving {
                     self.batch.tick = part.tick;
                     self.batch.dead_letters.push(letter);
                 }
-                Event::Held(key) if self.is_brought_up(key.kind()) => {
-                    self.delivered[key.kind()].insert(key.id());
-                    if self.driver.writer.lacks(key) {
-                        self.note_missed(part.tick, key.kind());
+                Event::Held(key) => match self.need(key.kind()) {
+                    Some(Need::Everything) => {
+                        self.delivered[key.kind()].insert(key.id());
+                        if self.driver.writer.lacks(key) {
+                            self.note_missed(part.tick, key.kind());
+                        }
                     }
-                }
-                Event::Held(_) => {}
+                    Some(Need::Repair) => self.note_missed(part.tick, key.kind()),
+                    Some(Need::Changes) | None => {}
+                },
                 Event::End(kind) => {
                     self.ends[kind] += 1;
                     if self.ends[kind] == self.driver.senders && self.is_brought_up(kind) {
@@ -209,8 +213,24 @@ impl Driving {
         Ok(())
     }
 
+    fn need(&self, kind: Kind) -> Option<Need> {
+        self.driver.run.kinds[kind].as_ref().map(|run| run.need)
+    }
+
     fn is_brought_up(&self, kind: Kind) -> bool {
-        matches!(&self.driver.run.kinds[kind], Some(run) if run.need == Need::Everything)
+        self.need(kind) == Some(Need::Everything)
+    }
+
+    /// Deletes what a store that is repaired was found to hold and the state does not: nothing needs to be read for that.
+    fn remove_faults(&mut self) -> Result<(), SinkError> {
+        for kind in Kind::ALL {
+            let Some(faults) = self.driver.run.kinds[kind].as_ref().map(|run| Arc::clone(&run.faults)) else { continue };
+            if faults.junk {
+                self.report.tally.deleted += self.patiently(|writer, _| writer.stored_ids(kind))?.1;
+            }
+            self.delete(kind, &faults.remove, first_delete_tick(self.driver.run.epoch.number, kind))?;
+        }
+        self.flush()
     }
 
     /// Deletes what a store that is brought up holds and the state does not.
@@ -218,8 +238,13 @@ impl Driving {
         let (stored, removed) = self.patiently(|writer, _| writer.stored_ids(kind))?;
         self.report.tally.deleted += removed;
         let kept = std::mem::take(&mut self.delivered[kind]);
+        self.delete(kind, &(stored - kept), tick)
+    }
+
+    /// Deletes those of these ids that are this writer's.
+    fn delete(&mut self, kind: Kind, ids: &RoaringTreemap, tick: Tick) -> Result<(), SinkError> {
         let (worker, workers) = (self.driver.worker, self.driver.run.workers);
-        for id in &(stored - kept) {
+        for id in ids {
             let Some(key) = Key::new(kind, id) else { continue };
             if worker.is_none_or(|worker| key.worker(workers) == worker) {
                 self.batch.tick = tick;

@@ -24,12 +24,14 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::graph::{Edge, EdgeChange, Family, Properties};
-use crate::model::{Change, DeadLetter, Key, Kind, PerKind};
+use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Verdict};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
@@ -74,6 +76,26 @@ pub enum Need {
     Changes,
     /// It is new, empty or behind: it gets every record of the snapshot, and keys that the state lacks are deleted.
     Everything,
+    /// It was found to differ: it gets the keys that do, and no others. See [`Faults`].
+    Repair,
+}
+
+/// In which keys of a kind a store differs from the state.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Ids that the state holds: these are written, whatever the store holds of them.
+    pub write: RoaringTreemap,
+    /// Ids that the state does not hold: these are removed; in a graph, made bare stubs.
+    pub remove: RoaringTreemap,
+    /// Whether there are rows or nodes whose id no record can have.
+    pub junk: bool,
+}
+
+impl Faults {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.write.is_empty() && self.remove.is_empty() && !self.junk
+    }
 }
 
 /// What a sink needs to know of a run before it begins.
@@ -108,11 +130,27 @@ pub struct From {
     pub changes: u64,
 }
 
+impl Run {
+    /// Whether the sink is to get a change, or to be told of a key.
+    pub fn concerns(&self, key: Key, verdict: Option<Verdict>) -> bool {
+        match &self.kinds[key.kind()] {
+            None => false,
+            Some(KindRun { need: Need::Changes, .. }) => verdict != Some(Verdict::Unchanged),
+            Some(KindRun { need: Need::Everything, .. }) => true,
+            Some(KindRun { need: Need::Repair, faults, .. }) => faults.write.contains(key.id()),
+        }
+    }
+}
+
 /// One kind's part of a [`Run`].
 #[derive(Clone, Debug)]
 pub struct KindRun {
     /// What this sink needs.
     pub need: Need,
+    /// Where that is a repair: of which keys.
+    pub faults: Arc<Faults>,
+    /// The month of the file, `2025-12`.
+    pub month: String,
     /// Name of the dump file, without its folder.
     pub file: String,
     /// The file's sha256 in hexadecimal.
@@ -289,6 +327,8 @@ pub trait Documents {
 /// A node of a record, or a stub, as a graph holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredNode {
+    /// The store's own name for it, by which it can be removed.
+    pub element: String,
     /// Its id.
     pub id: u64,
     /// Whether it is a stub: it has `stub: true`.
@@ -298,6 +338,17 @@ pub struct StoredNode {
     /// Its properties beside these.
     pub properties: Properties<Box<str>>,
     /// What is there that discodiff never writes: an unknown property, one of another type, a further label; in words.
+    pub odd: Option<String>,
+}
+
+/// A genre, style or person, as a graph holds it.
+#[derive(Clone, Debug)]
+pub struct StoredName<'a> {
+    /// The store's own name for it, by which it can be removed.
+    pub element: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// What is there that discodiff never writes, in words.
     pub odd: Option<String>,
 }
 
@@ -356,9 +407,8 @@ pub trait Graph {
     /// The nodes of a kind with these ids, in any order; one id can have several where someone else made them. At most 5,000 ids a call.
     fn nodes(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<StoredNode>, SinkError>;
 
-    /// Calls `each` with the name of every node with this label: `Genre`, `Style` or `Person`; and, where the node is not as discodiff
-    /// writes it, with what is odd about it, in words.
-    fn names(&mut self, label: &'static str, each: &mut dyn FnMut(&str, Option<String>)) -> Result<(), SinkError>;
+    /// Calls `each` for every node with this label: `Genre`, `Style` or `Person`.
+    fn names(&mut self, label: &'static str, each: &mut dyn FnMut(StoredName<'_>)) -> Result<(), SinkError>;
 
     /// The relationships of a family at the anchors with these ids; of [`Family::PartOf`], all, whatever the ids. At most 5,000 ids a call.
     fn edges(&mut self, family: Family, ids: &[u64]) -> Result<Vec<StoredEdge>, SinkError>;
@@ -366,4 +416,11 @@ pub trait Graph {
     /// Adds edges that are not there, with stubs, genres, styles and persons where they are missing, and removes others by
     /// [`StoredEdge::element`]; in one transaction, fenced. Only between `begin` and `complete`, after all writers have been dropped.
     fn mend(&mut self, added: &[Edge], removed: &[String]) -> Result<(), SinkError>;
+
+    /// Takes every other label from nodes that have this one, and from genres, styles and persons every property but the name. Only
+    /// between `begin` and `complete`.
+    fn strip(&mut self, label: &'static str, elements: &[String]) -> Result<(), SinkError>;
+
+    /// Removes nodes with their relationships. Only between `begin` and `complete`.
+    fn remove_nodes(&mut self, elements: &[String]) -> Result<(), SinkError>;
 }

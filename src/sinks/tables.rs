@@ -118,7 +118,7 @@ impl<'a> Task<'a> {
         if document.is_some() == (change.verdict == Verdict::Delete) {
             return Err(SinkError::stop(format!("{} of {} with and without a document", change.verdict.name(), change.key)));
         }
-        let wanted = need == Need::Everything || change.verdict != Verdict::Unchanged;
+        let wanted = need != Need::Changes || change.verdict != Verdict::Unchanged;
         Ok(wanted.then_some(Task { key: change.key, verdict: change.verdict, document, need }))
     }
 

@@ -35,6 +35,10 @@ impl Expected {
         let id = row.data_id.parse::<u64>().ok().filter(|id| id.to_string() == row.data_id);
         let Some(at) = id.and_then(|id| self.ids.binary_search(&id).ok()) else {
             found.extra += 1;
+            match id.and_then(|id| Key::new(kind, id)) {
+                Some(key) => drop(found.faults.remove.insert(key.id())),
+                None => found.faults.junk = true,
+            }
             found.name(row.data_id, "the state holds no such record");
             return;
         };
@@ -47,6 +51,7 @@ impl Expected {
             Ok(_) => return,
         };
         found.differ += 1;
+        found.faults.write.insert(self.ids[at]);
         found.name(row.data_id, what);
     }
 
@@ -57,6 +62,7 @@ impl Expected {
         documents.scan(kind, &mut |row| self.compare(kind, row, &mut found))?;
         for (id, _) in self.ids.iter().zip(&self.met).filter(|(_, met)| !**met) {
             found.missing += 1;
+            found.faults.write.insert(*id);
             found.name(id.to_string(), "it has no row");
         }
         Ok(found)

@@ -12,7 +12,7 @@ use super::{Differences, Verified};
 use crate::graph::{Chunk, EdgeIds, Look};
 use crate::model::graph::{Coded, Dictionary, LinkKind, Projection, Relation};
 use crate::model::{Digest, Fingerprint, Key, Kind, PerKind};
-use crate::sinks::{Graph, StoredNode};
+use crate::sinks::{Graph, StoredName, StoredNode};
 use crate::state::{Rows, State, load_dictionary};
 use crate::telemetry::{Progress, Subject};
 
@@ -68,6 +68,7 @@ pub fn hold_against(state: &State, graph: &mut dyn Graph, progress: &Progress) -
         compared.nodes += 1;
         let found = compared.verified.kinds.entry(kind).or_default();
         found.extra += 1;
+        found.faults.junk = true;
         found.name(id, "no record has such an id");
     }
     compared.names(graph)?;
@@ -193,10 +194,18 @@ impl Compared<'_> {
                 (Some(_), true) => found.differ += 1,
                 (Some(_), false) => found.extra += 1,
             }
+            // A stub that is missing comes with the edges that point at it.
+            match (&first, live) {
+                (_, Some(_)) => drop(found.faults.write.insert(key.id())),
+                (Some(_), None) => drop(found.faults.remove.insert(key.id())),
+                (None, None) => {}
+            }
             found.name(id.clone(), what);
         }
-        for _ in nodes {
+        self.verified.odd.extend(first.filter(|node| node.odd.is_some()).map(|node| (key.kind().label(), node.element)));
+        for node in nodes {
             found.extra += 1;
+            self.verified.doubled.push(node.element);
             found.name(id.clone(), "it has another node");
         }
         Ok(())
@@ -241,18 +250,22 @@ impl Compared<'_> {
         for (&label, codes) in &self.expected.names {
             let mut found = Differences { records: codes.len(), ..Differences::default() };
             let mut met = RoaringBitmap::new();
-            graph.names(label, &mut |name, odd| {
-                self.nodes += 1;
+            let Verified { odd: strange, doubled, .. } = &mut self.verified;
+            let nodes = &mut self.nodes;
+            graph.names(label, &mut |StoredName { element, name, odd }| {
+                *nodes += 1;
                 let code = self.dictionary.find(name).filter(|code| codes.contains(*code));
                 match (code, odd) {
                     (Some(code), odd) if met.insert(code) => {
                         if let Some(odd) = odd {
+                            strange.push((label, element.to_owned()));
                             found.differ += 1;
                             found.name(name, odd);
                         }
                     }
                     (Some(_), _) => {
                         found.extra += 1;
+                        doubled.push(element.to_owned());
                         found.name(name, "it has another node");
                     }
                     (None, _) => {

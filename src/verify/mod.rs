@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::sinks::Sink;
+use crate::sinks::{Faults, Sink};
 use crate::state::State;
 use crate::telemetry::Progress;
 use documents::Expected;
@@ -29,6 +29,12 @@ pub struct Verified {
     /// Of a graph: edges by relation, and all other relationships under `other`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub relations: BTreeMap<&'static str, Differences>,
+    /// Of a graph: nodes with labels that discodiff never writes, and names with such properties, each with the label that it keeps.
+    #[serde(skip)]
+    pub odd: Vec<(&'static str, String)>,
+    /// Of a graph: nodes that another one stands for.
+    #[serde(skip)]
+    pub doubled: Vec<String>,
 }
 
 impl Verified {
@@ -51,6 +57,9 @@ pub struct Differences {
     pub extra: u64,
     /// Which, and what is wrong with each.
     pub named: Vec<Named>,
+    /// All ids of records among them.
+    #[serde(skip)]
+    pub faults: Faults,
 }
 
 /// A row, node or edge that is not as it should be.
@@ -83,10 +92,14 @@ impl Differences {
     }
 }
 
+/// Compares every store among `sinks` with the state in this folder.
+pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
+    compare(&State::look(state)?, sinks, progress)
+}
+
 /// Compares every store among `sinks` with the state. Holds the digests of one kind at a time in memory, 17 bytes a record; for a graph
 /// the dictionary and some bits a node.
-pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
-    let state = State::look(state)?;
+pub fn compare(state: &State, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
     if state.is_fresh() {
         bail!("there is no state in {}: name the folder that refresh was given as --state", state.folder().display());
     }
@@ -99,9 +112,15 @@ pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) ->
             bail!("{}: the store holds nothing yet, or is not there: name the store that refresh was given", sink.name());
         }
     }
+    if let Some(begun) = &state.manifest().begun {
+        tracing::warn!(
+            "epoch {} was begun and did not end: what stores hold of it differs from the state until it has",
+            begun.epoch.number
+        );
+    }
     let mut verified = BTreeMap::<&'static str, Verified>::new();
     for kind in Kind::ALL {
-        let mut expected = Expected::of(&state, kind)?;
+        let mut expected = Expected::of(state, kind)?;
         for sink in sinks.iter_mut() {
             let name = sink.name();
             let Some(documents) = sink.documents() else { continue };
@@ -111,7 +130,7 @@ pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) ->
     for sink in sinks.iter_mut() {
         let name = sink.name();
         if let Some(graph) = sink.graph() {
-            verified.insert(name, graph::hold_against(&state, graph, progress)?);
+            verified.insert(name, graph::hold_against(state, graph, progress)?);
         }
     }
     Ok(verified)

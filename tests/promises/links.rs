@@ -11,8 +11,8 @@ use discodiff::model::graph::{Edge, Family, Node, Relation};
 use discodiff::model::{Key, Kind, PerKind, Verdict};
 use discodiff::refresh::{Allowed, Request, refresh};
 use discodiff::sinks::{
-    Batch, Epoch, Graph, GraphSize, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredNode, Tally,
-    Writer, Written,
+    Batch, Epoch, Graph, GraphSize, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredName, StoredNode,
+    Tally, Writer, Written,
 };
 use discodiff::sources::BlockSize;
 use discodiff::telemetry::{Progress, Style};
@@ -276,7 +276,7 @@ impl Graph for Recorder {
         unreachable!("only verify asks")
     }
 
-    fn names(&mut self, _label: &'static str, _each: &mut dyn FnMut(&str, Option<String>)) -> Result<(), SinkError> {
+    fn names(&mut self, _label: &'static str, _each: &mut dyn FnMut(StoredName<'_>)) -> Result<(), SinkError> {
         unreachable!("only verify asks")
     }
 
@@ -304,6 +304,14 @@ impl Graph for Recorder {
         }
         told.written += added.len() + removed.len();
         Ok(())
+    }
+
+    fn strip(&mut self, _label: &'static str, _elements: &[String]) -> Result<(), SinkError> {
+        unreachable!("only a repair asks")
+    }
+
+    fn remove_nodes(&mut self, _elements: &[String]) -> Result<(), SinkError> {
+        unreachable!("only a repair asks")
     }
 }
 

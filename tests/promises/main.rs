@@ -24,6 +24,7 @@ mod oracle;
 mod outage;
 mod plan;
 mod real;
+mod repair;
 mod replay;
 mod secured;
 mod standing;

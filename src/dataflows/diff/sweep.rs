@@ -2,7 +2,7 @@
 
 use timely::dataflow::operators::Capability;
 
-use super::{Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
+use super::{Asked, Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
 use crate::model::{Key, Kind};
 use crate::sources::{Tick, first_delete_tick};
 
@@ -22,9 +22,10 @@ pub(super) struct Sweep {
 impl Diff {
     pub(super) fn begin_sweep(&mut self, verdict: Verdict) -> Sweep {
         let kind = verdict.kind;
-        let delete = verdict.withheld.is_none() && !verdict.partial;
-        // Who wants everything is told of the keys that it will not get.
-        let needed = (delete && verdict.missing > 0) || self.options.everything[kind];
+        let asked = &self.options.asked[kind];
+        let delete = verdict.withheld.is_none() && !verdict.partial && !matches!(asked, Asked::Only(_));
+        // Who asked for records is told of those that it will not get.
+        let needed = (delete && verdict.missing > 0) || !matches!(asked, Asked::None);
         let tick = first_delete_tick(self.options.epoch, kind);
         let mut findings = Findings::default();
         findings.verdicts[kind] = Some(verdict);

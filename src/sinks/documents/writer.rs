@@ -81,8 +81,8 @@ impl Writer for DocumentWriter {
             let kind = task.key.kind();
             let there = match (task.need, &mut self.there[kind]) {
                 (Need::Changes, _) => task.verdict != Verdict::Insert,
-                (Need::Everything, Some(there)) => there.ids.contains(task.key.id()),
-                (Need::Everything, unknown) => unknown.insert(writing.there(kind)?).ids.contains(task.key.id()),
+                (Need::Everything | Need::Repair, Some(there)) => there.ids.contains(task.key.id()),
+                (Need::Everything | Need::Repair, unknown) => unknown.insert(writing.there(kind)?).ids.contains(task.key.id()),
             };
             match task.document {
                 None if there => tally.deleted += 1,

@@ -93,7 +93,7 @@ pub(super) async fn bind(tx: &mut Tx<'_>, run: &Run) -> Result<(i64, bool), Sink
     for (kind, read) in run.kinds.iter().filter_map(|(kind, read)| Some((kind, read.as_ref()?))) {
         let snapshot = "MERGE (s:DiscodiffSnapshot {epoch: $epoch, kind: $kind}) ON CREATE SET s.begun_at = datetime()
                         SET s.month = $month, s.file = $file, s.sha256 = $sha256, s.abandoned = false REMOVE s.completed_at";
-        let snapshot = query(snapshot).param("epoch", epoch).param("kind", kind.name()).param("month", run.month.as_str());
+        let snapshot = query(snapshot).param("epoch", epoch).param("kind", kind.name()).param("month", read.month.as_str());
         tx.run(snapshot.param("file", read.file.as_str()).param("sha256", read.sha256.as_str())).await?;
         let begun = "MERGE (k:DiscodiffKind {kind: $kind}) SET k.begun_epoch = $epoch, k.begun_id = $id";
         tx.run(query(begun).param("kind", kind.name()).param("epoch", epoch).param("id", id.as_str())).await?;

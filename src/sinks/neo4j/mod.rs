@@ -160,7 +160,7 @@ impl Sink for Neo4j {
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
         let number = self.begun()?;
         let candidates = std::mem::take(&mut *self.candidates.lock().unwrap_or_else(PoisonError::into_inner));
-        let everything = run.kinds.0.iter().flatten().any(|kind| kind.need == Need::Everything);
+        let everything = run.kinds.0.iter().flatten().any(|kind| kind.need != Need::Changes);
         let removed = self.patiently(|connection| match everything || candidates.incomplete {
             true => sweep::whole(connection, number),
             false => sweep::candidates(connection, number, &candidates),

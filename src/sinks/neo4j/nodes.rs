@@ -45,14 +45,15 @@ pub(super) fn row(key: Key, hash: Digest, projection: &Projection<Box<str>>) -> 
     ])
 }
 
-/// Writes nodes of a kind; those that hold the same already are let be.
-pub(super) async fn write(tx: &mut Tx<'_>, kind: Kind, rows: Vec<BoltType>, tally: &mut Tally) -> Result<(), SinkError> {
+/// Writes nodes of a kind; those that hold the same already, as their hash says, are let be unless they are written `anyway`.
+pub(super) async fn write(tx: &mut Tx<'_>, kind: Kind, rows: Vec<BoltType>, anyway: bool, tally: &mut Tally) -> Result<(), SinkError> {
     if rows.is_empty() {
         return Ok(());
     }
     // what is set is all that there is: a stub is none any more
+    let differs = if anyway { "true" } else { "was IS NULL OR was <> r.hash" };
     let write = format!(
-        "UNWIND $rows AS r MERGE (n:{} {{id: r.id}}) WITH n, r, n.hash AS was WHERE was IS NULL OR was <> r.hash
+        "UNWIND $rows AS r MERGE (n:{} {{id: r.id}}) WITH n, r, n.hash AS was WHERE {differs}
          SET n = r RETURN sum(CASE WHEN was IS NULL THEN 1 ELSE 0 END) AS inserted, count(*) AS written",
         kind.label()
     );
@@ -73,14 +74,15 @@ pub(super) async fn create(tx: &mut Tx<'_>, kind: Kind, rows: Vec<BoltType>, tal
     tx.run(Query::new(format!("UNWIND $rows AS r CREATE (n:{}) SET n = r", kind.label())).param("rows", values::list(rows))).await
 }
 
-/// Makes stubs of nodes of a kind, and gives the number of those that were none.
-pub(super) async fn delete(tx: &mut Tx<'_>, kind: Kind, ids: &RoaringTreemap) -> Result<u64, SinkError> {
+/// Makes stubs of nodes of a kind, and gives the number of those that were none, or of all where stubs are made bare `anyway`.
+pub(super) async fn delete(tx: &mut Tx<'_>, kind: Kind, ids: &RoaringTreemap, anyway: bool) -> Result<u64, SinkError> {
     if ids.is_empty() {
         return Ok(0);
     }
     let label = kind.label();
+    let wanted = if anyway { "true" } else { "n.stub IS NULL OR n.stub <> true" };
     let delete = format!(
-        "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) WHERE n.stub IS NULL OR n.stub <> true
+        "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) WHERE {wanted}
          SET n = {{id: x, stub: true}} RETURN count(*) AS n"
     );
     tx.number(Query::new(delete).param("ids", values::ids(ids))).await

@@ -10,7 +10,13 @@ use super::nodes::{Known, identity, title};
 use super::{Neo4j, binding, edges, nodes, values};
 use crate::model::graph::{Edge, Family, Node, Properties, Relation, category};
 use crate::model::{Key, Kind};
-use crate::sinks::{Graph, GraphSize, GraphWritten, SinkError, StoredEdge, StoredNode, tables};
+use crate::sinks::{Graph, GraphSize, GraphWritten, SinkError, StoredEdge, StoredName, StoredNode, tables};
+
+/// Nodes that are stripped in one transaction.
+const STRIPPED: usize = 5_000;
+
+/// Nodes that are removed in one transaction: each may have many relationships.
+const REMOVED: usize = 1_000;
 
 impl Graph for Neo4j {
     fn written(&self) -> GraphWritten {
@@ -45,11 +51,11 @@ impl Graph for Neo4j {
         let label = kind.label();
         self.reading(&format!("reading nodes {label}"), Some(BATCH), async |tx| {
             let read = format!(
-                "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) RETURN properties(n) AS properties, labels(n) AS labels"
+                "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) RETURN elementId(n) AS element, properties(n) AS properties, labels(n) AS labels"
             );
             let mut found = Vec::with_capacity(ids.len());
             tx.each(Query::new(read).param("ids", values::ids(ids.iter().copied())), |row| {
-                found.extend(stored_node(kind, row.get("labels")?, row.get("properties")?));
+                found.extend(stored_node(kind, row.get("element")?, row.get("labels")?, row.get("properties")?));
                 Ok(())
             })
             .await?;
@@ -57,10 +63,10 @@ impl Graph for Neo4j {
         })
     }
 
-    fn names(&mut self, label: &'static str, each: &mut dyn FnMut(&str, Option<String>)) -> Result<(), SinkError> {
+    fn names(&mut self, label: &'static str, each: &mut dyn FnMut(StoredName<'_>)) -> Result<(), SinkError> {
         self.connection.transaction(&format!("reading nodes {label}"), None, async |tx| {
             let read = format!(
-                "MATCH (n:{label}) RETURN n.name AS name,
+                "MATCH (n:{label}) RETURN elementId(n) AS element, n.name AS name,
                  [x IN keys(n) WHERE x <> 'name'] AS more, [x IN labels(n) WHERE x <> '{label}'] AS labels"
             );
             tx.each(Query::new(read), |row| {
@@ -74,7 +80,7 @@ impl Graph for Neo4j {
                 };
                 odd.extend(row.get::<Vec<String>>("more")?.iter().map(|property| format!("it has a property {property}")));
                 odd.extend(row.get::<Vec<String>>("labels")?.iter().map(|label| format!("it has the label {label} too")));
-                each(&name, words(odd));
+                each(StoredName { element: &row.get::<String>("element")?, name: &name, odd: words(odd) });
                 Ok(())
             })
             .await
@@ -151,6 +157,45 @@ impl Graph for Neo4j {
         self.bare = bare;
         Ok(())
     }
+
+    fn strip(&mut self, label: &'static str, elements: &[String]) -> Result<(), SinkError> {
+        let (number, these) = (self.begun()?, format!("UNWIND $elements AS x MATCH (n:{label}) WHERE elementId(n) = x"));
+        for elements in elements.chunks(STRIPPED) {
+            let all = || values::texts(elements.iter().map(String::as_str));
+            self.reading("taking labels off nodes", Some(BATCH), async |tx| {
+                binding::fence(tx, number).await?;
+                let mut others: Vec<String> = Vec::new();
+                let read = format!("{these} UNWIND labels(n) AS other WITH DISTINCT other WHERE other <> '{label}' RETURN other");
+                tx.each(Query::new(read).param("elements", all()), |row| {
+                    others.push(row.get("other")?);
+                    Ok(())
+                })
+                .await?;
+                for other in others {
+                    // a label cannot be a parameter
+                    let other = other.replace('`', "``");
+                    tx.run(Query::new(format!("{these} REMOVE n:`{other}`")).param("elements", all())).await?;
+                }
+                if identity(label) == "name" {
+                    tx.run(Query::new(format!("{these} SET n = {{name: n.name}}")).param("elements", all())).await?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn remove_nodes(&mut self, elements: &[String]) -> Result<(), SinkError> {
+        let number = self.begun()?;
+        for elements in elements.chunks(REMOVED) {
+            self.reading("removing nodes", Some(BATCH), async |tx| {
+                binding::fence(tx, number).await?;
+                let remove = "UNWIND $elements AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n";
+                tx.run(Query::new(remove.to_owned()).param("elements", values::texts(elements.iter().map(String::as_str)))).await
+            })?;
+        }
+        Ok(())
+    }
 }
 
 fn words(odd: Vec<String>) -> Option<String> {
@@ -171,10 +216,11 @@ fn shown(value: &BoltType) -> String {
 }
 
 /// A node as it is held; `None` where its id is no record's.
-fn stored_node(kind: Kind, labels: Vec<String>, properties: BoltType) -> Option<StoredNode> {
+fn stored_node(kind: Kind, element: String, labels: Vec<String>, properties: BoltType) -> Option<StoredNode> {
     let BoltType::Map(BoltMap { value: properties }) = properties else { return None };
     let mut id = None;
     let mut node = StoredNode {
+        element,
         id: 0,
         stub: false,
         hash: None,

@@ -203,10 +203,10 @@ impl Job {
                 rows.push(nodes::row(*key, *hash, projection));
             }
             nodes::create(tx, kind, new, &mut written.tally).await?;
-            nodes::write(tx, kind, maybe, &mut written.tally).await?;
+            nodes::write(tx, kind, maybe, self.needs(kind) == Some(Need::Repair), &mut written.tally).await?;
         }
         for (kind, ids) in plan.deleted.iter() {
-            written.tally.deleted += nodes::delete(tx, kind, ids).await?;
+            written.tally.deleted += nodes::delete(tx, kind, ids, self.needs(kind) == Some(Need::Repair)).await?;
         }
         edges::remove(tx, plan.removed.iter().copied()).await?;
         nodes::ends(tx, plan.new.iter().chain(&plan.maybe).copied(), &self.known, &mut there).await?;

@@ -40,19 +40,18 @@ const CHUNK: usize = 128 * 1024;
 /// The staged document.
 const fn document(need: Need) -> &'static str {
     match need {
-        Need::Changes => "s.doc",
+        Need::Changes | Need::Repair => "s.doc",
         Need::Everything => "s.data::jsonb",
     }
 }
 
 /// Writes `changes`. $1: epoch, $2: the kind's name, $3: the kind's number.
 pub(super) fn note(kind: Kind, need: Need) -> String {
+    const OP: &str = "coalesce(s.op, CASE WHEN t.hash IS NULL THEN 'insert' ELSE 'update' END)";
     let (op, wanted) = match need {
         Need::Changes => ("s.op", "s.op IS NOT NULL"),
-        Need::Everything => (
-            "coalesce(s.op, CASE WHEN t.hash IS NULL THEN 'insert' ELSE 'update' END)",
-            "CASE WHEN s.hash IS NULL THEN t.hash IS NOT NULL ELSE t.hash IS DISTINCT FROM s.hash END",
-        ),
+        Need::Everything => (OP, "CASE WHEN s.hash IS NULL THEN t.hash IS NOT NULL ELSE t.hash IS DISTINCT FROM s.hash END"),
+        Need::Repair => (OP, "(s.hash IS NOT NULL OR t.hash IS NOT NULL)"),
     };
     format!(
         "INSERT INTO changes (epoch, kind, id, op, fields, at)
@@ -78,15 +77,22 @@ fn differing(need: Need) -> String {
 
 /// Writes rows that are missing or differ, and gives the numbers of inserted and updated ones. $1: the kind's number.
 pub(super) fn upsert(kind: Kind, need: Need) -> String {
+    // In a store that is repaired the hash may be right and the document not.
+    let (differs, still_differs) = match need {
+        Need::Repair => ("true".to_owned(), "true".to_owned()),
+        Need::Changes | Need::Everything => {
+            ("t.hash IS DISTINCT FROM s.hash".to_owned(), format!("{}.hash <> excluded.hash", kind.plural()))
+        }
+    };
     format!(
         "WITH written AS (
              INSERT INTO {table} (data_id, hash, data, updated_at)
              SELECT s.data_id, s.hash, {document}, now()
              FROM pg_temp.discodiff_staged s
              LEFT JOIN LATERAL (SELECT hash FROM {table} WHERE data_id = s.data_id OFFSET 0) t ON true
-             WHERE s.kind = $1::smallint AND s.hash IS NOT NULL AND t.hash IS DISTINCT FROM s.hash
+             WHERE s.kind = $1::smallint AND s.hash IS NOT NULL AND {differs}
              ON CONFLICT (data_id) DO UPDATE SET hash = excluded.hash, data = excluded.data, updated_at = excluded.updated_at
-             WHERE {table}.hash <> excluded.hash
+             WHERE {still_differs}
              RETURNING xmax = 0 AS fresh
          )
          SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written",

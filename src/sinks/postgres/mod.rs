@@ -166,7 +166,7 @@ async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
             "INSERT INTO snapshots (epoch, kind, month, file, sha256, begun_at) VALUES ($1, $2, $3, $4, $5, now())
              ON CONFLICT (epoch, kind) DO UPDATE SET month = excluded.month, file = excluded.file, sha256 = excluded.sha256,
              completed_at = NULL, abandoned = false",
-            &[&epoch, &kind.name(), &run.month, &read.file, &read.sha256],
+            &[&epoch, &kind.name(), &read.month, &read.file, &read.sha256],
         )
         .await?;
         tx.execute(

@@ -179,7 +179,7 @@ fn bind(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
             "INSERT INTO snapshots (epoch, kind, month, file, sha256, begun_at) VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (epoch, kind) DO UPDATE
              SET month = excluded.month, file = excluded.file, sha256 = excluded.sha256, completed_at = NULL, abandoned = 0",
-            params![epoch, kind.name(), run.month, read.file, read.sha256, now],
+            params![epoch, kind.name(), read.month, read.file, read.sha256, now],
         )?;
         tx.execute(
             "INSERT INTO applied (kind, begun_epoch, begun_id) VALUES (?, ?, ?)

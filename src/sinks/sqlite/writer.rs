@@ -88,7 +88,9 @@ impl Writer for SqliteWriter {
         let now = now();
         let mut written = Written::default();
         for changes in batch.changes.chunk_by(|a, b| a.key.kind() == b.key.kind()) {
-            let mut table = Table::prepare(&tx, changes[0].key.kind()).map_err(fail)?;
+            let kind = changes[0].key.kind();
+            let need = run.kinds[kind].as_ref().map_or(Need::Changes, |kind| kind.need);
+            let mut table = Table::prepare(&tx, kind, need).map_err(fail)?;
             for change in changes {
                 if let Some(task) = Task::of(&run, change)? {
                     table.apply(&run, &task, &now, &mut written).map_err(|e| failed(&place, &format!("writing {}", change.key), e))?;
@@ -145,14 +147,16 @@ struct Table<'t> {
 }
 
 impl<'t> Table<'t> {
-    fn prepare(tx: &'t Transaction<'_>, kind: Kind) -> rusqlite::Result<Table<'t>> {
+    fn prepare(tx: &'t Transaction<'_>, kind: Kind, need: Need) -> rusqlite::Result<Table<'t>> {
         let table = kind.plural();
+        // In a store that is repaired the hash may be right and the document not.
+        let differs = if need == Need::Repair { "true" } else { "hash <> excluded.hash" };
         Ok(Table {
             kind,
             select: tx.prepare_cached(&format!("SELECT hash, data FROM {table} WHERE data_id = ?"))?,
             upsert: tx.prepare_cached(&format!(
                 "INSERT INTO {table} (data_id, hash, data, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (data_id) DO UPDATE
-                 SET hash = excluded.hash, data = excluded.data, updated_at = excluded.updated_at WHERE hash <> excluded.hash"
+                 SET hash = excluded.hash, data = excluded.data, updated_at = excluded.updated_at WHERE {differs}"
             ))?,
             delete: tx.prepare_cached(&format!("DELETE FROM {table} WHERE data_id = ?"))?,
             note: tx.prepare_cached(
@@ -170,6 +174,7 @@ impl<'t> Table<'t> {
             let old = rows.next()?;
             let present = old.is_some();
             let same = match old {
+                Some(_) if task.need == Need::Repair => false,
                 Some(row) => hash.is_some() && row.get_ref(0)?.as_str().ok() == hash.as_deref(),
                 None => task.document.is_none(),
             };
@@ -214,9 +219,9 @@ impl<'t> Table<'t> {
 fn op(task: &Task<'_>, present: bool, same: bool) -> Option<Verdict> {
     match (task.need, task.verdict) {
         (Need::Changes, verdict) => Some(verdict),
-        (Need::Everything, _) if same => None,
-        (Need::Everything, Verdict::Unchanged) => Some(if present { Verdict::Update } else { Verdict::Insert }),
-        (Need::Everything, verdict) => Some(verdict),
+        (Need::Everything | Need::Repair, _) if same => None,
+        (Need::Everything | Need::Repair, Verdict::Unchanged) => Some(if present { Verdict::Update } else { Verdict::Insert }),
+        (Need::Everything | Need::Repair, verdict) => Some(verdict),
     }
 }
 

@@ -146,7 +146,15 @@ pub(super) fn epoch(number: u64) -> Epoch {
 
 /// A run over all kinds.
 pub(super) fn run(state: Uuid, epoch: Epoch, need: Need) -> Run {
-    let kind = |kind: Kind| Some(KindRun { need, file: format!("discogs_20251201_{}.xml.gz", kind.plural()), sha256: "00".repeat(32) });
+    let kind = |kind: Kind| {
+        Some(KindRun {
+            need,
+            faults: std::sync::Arc::default(),
+            month: "2025-12".to_owned(),
+            file: format!("discogs_20251201_{}.xml.gz", kind.plural()),
+            sha256: "00".repeat(32),
+        })
+    };
     Run {
         from: None,
         state,

@@ -244,7 +244,7 @@ fn every_edge_and_node_is_there_as_readers_expect_it_and_reads_back() -> Outcome
         written.sort();
         assert_eq!(found, written);
         let mut names = Vec::new();
-        graph.names("Person", &mut |name, odd| names.push((name.to_owned(), odd)))?;
+        graph.names("Person", &mut |found| names.push((found.name.to_owned(), found.odd)))?;
         assert_eq!(names, [("X".to_owned(), None)]);
         Ok(())
     })
@@ -635,7 +635,7 @@ fn what_others_changed_is_told_in_words_and_mended() -> Outcome {
         assert_eq!(nodes[0].odd.as_deref(), Some("it has the label Best too, its property mine is \"m\", its property title is 5"));
         assert_eq!(sink.nodes(Kind::Artist, &[1])?[0].odd.as_deref(), Some("its property year is 5"));
         let mut odd = Vec::new();
-        sink.names("Person", &mut |_, words| odd.extend(words))?;
+        sink.names("Person", &mut |found| odd.extend(found.odd))?;
         assert_eq!(odd, ["it has a property mine, it has the label Best too"]);
         store.cypher("MATCH (p:Person) REMOVE p:Best, p.mine WITH 1 AS x MATCH (r:Best) REMOVE r:Best")?;
         let found = sink.edges(Family::Release, &[1])?;
