@@ -28,6 +28,7 @@ pub mod generate;
 pub mod graph;
 pub mod kafka;
 pub mod model;
+pub mod rebuild;
 pub mod refresh;
 pub mod settings;
 pub mod sinks;

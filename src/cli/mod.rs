@@ -17,6 +17,7 @@ pub mod publish;
 pub mod refresh;
 pub mod replay;
 mod report;
+pub mod state;
 pub mod status;
 pub mod verify;
 
@@ -78,6 +79,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Tell which records were rejected, why, and what to do about them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Make a state that was lost anew from a store
+    State(state::StateArgs),
     /// Try settings, folders and connections before a run
     Check(check::CheckArgs),
     /// Write synthetic dumps of any size, two or more months that differ as real ones do
@@ -98,6 +101,7 @@ impl Command {
             Command::Verify(args) => args.settings(),
             Command::Status(args) => args.settings(),
             Command::DeadLetters(args) => args.settings(),
+            Command::State(args) => args.settings(),
             Command::Check(args) => args.settings(),
             Command::Demo(args) => args.settings(),
         }
@@ -112,6 +116,7 @@ impl Command {
             Command::Verify(args) => verify::run(args, settings),
             Command::Status(_) => status::run(settings),
             Command::DeadLetters(args) => dead_letters::run(args, settings),
+            Command::State(_) => state::run(settings),
             Command::Check(_) => check::run(settings),
             Command::Generate(args) => generate::run(args),
             Command::Demo(_) => demo::run(settings),

@@ -314,8 +314,36 @@ pub struct Row<'a> {
     pub data: &'a str,
 }
 
+/// A month of a kind, as a document store noted it.
+#[derive(Clone, Debug)]
+pub struct StoredSnapshot {
+    /// The number of the epoch.
+    pub epoch: u64,
+    /// The kind.
+    pub kind: Kind,
+    /// `2025-12`.
+    pub month: String,
+    /// Name of the dump file.
+    pub file: String,
+    /// Its sha256 in hexadecimal.
+    pub sha256: String,
+    /// Whether the kind came to its end.
+    pub complete: bool,
+    /// Records held then.
+    pub records: Option<u64>,
+    /// Records that were rejected.
+    pub rejected: u64,
+    /// Deletes that were withheld.
+    pub deletes_withheld: u64,
+}
+
 /// Reading back what a document store holds.
 pub trait Documents {
+    /// What was applied to it, in the order of epochs; nothing where no such history is kept.
+    fn snapshots(&mut self) -> Result<Vec<StoredSnapshot>, SinkError> {
+        Ok(Vec::new())
+    }
+
     /// Calls `each` for every row of a kind, in any order, in bounded memory.
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError>;
 

@@ -30,6 +30,10 @@ pub(crate) const TABLES: [(&str, &[&str]); 10] = [
     ("applied", &["begun_epoch", "begun_id", "epoch", "id", "kind"]),
 ];
 
+/// What was applied, in the order of epochs.
+pub(crate) const SNAPSHOTS: &str = "SELECT epoch, kind, month, file, sha256, completed_at IS NOT NULL, records, rejected, deletes_withheld
+    FROM snapshots ORDER BY epoch, kind";
+
 /// What an unbound store holds under one of our names.
 pub(crate) struct Found {
     /// The table.

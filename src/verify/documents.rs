@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Differences;
-use crate::model::document::digest_of_stored;
+use crate::model::document::{Stored, stored};
 use crate::model::{Fingerprint, Key, Kind};
 use crate::sinks::{Documents, Row};
 use crate::state::{Rows, State};
@@ -43,11 +43,11 @@ impl Expected {
             return;
         };
         self.met[at] = true;
-        let what = match digest_of_stored(kind, row.data) {
+        let what = match stored(kind, row.data) {
             Err(why) => why,
-            Ok((own, _)) if Some(own) != id => format!("its document is that of {own}"),
-            Ok((_, digest)) if digest.short() != self.digests[at] => "its document is not the one that was written".to_owned(),
-            Ok((_, digest)) if digest.to_string() != row.hash => "its hash is not that of its document".to_owned(),
+            Ok(Stored { id: own, .. }) if Some(own) != id => format!("its document is that of {own}"),
+            Ok(Stored { hash, .. }) if hash.short() != self.digests[at] => "its document is not the one that was written".to_owned(),
+            Ok(Stored { hash, .. }) if hash.to_string() != row.hash => "its hash is not that of its document".to_owned(),
             Ok(_) => return,
         };
         found.differ += 1;

@@ -9,11 +9,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::document::digest_of_stored;
+use crate::model::document::{Stored, stored};
+
+fn of(made: &Canonical) -> Stored {
+    Stored { id: made.id, hash: made.hash, graph: made.graph }
+}
 
 fn made(kind: Kind, xml: &str) -> Canonical {
     let made = canonical(kind, xml.as_bytes(), &mut Vec::new(), |_| false).expect(xml);
-    assert_eq!(digest_of_stored(kind, &made.json), Ok((made.id, made.hash)), "{}", made.json);
+    assert_eq!(stored(kind, &made.json), Ok(of(&made)), "{}", made.json);
     made
 }
 
@@ -290,9 +294,9 @@ fn read_real(kind: Kind, name: &str, whole: usize, rejected: usize) {
         let made =
             canonical(kind, &record.raw, &mut scratch, |_| false).unwrap_or_else(|error| panic!("{name} at {}: {error}", record.position));
         assert_eq!(Some(made.id), record.key.map(|key| key.id()));
-        assert_eq!(digest_of_stored(kind, &made.json), Ok((made.id, made.hash)));
+        assert_eq!(stored(kind, &made.json), Ok(of(&made)));
         let value = serde_json::from_str(&made.json).expect("JSON");
-        assert_eq!(digest_of_stored(kind, &reordered(&value)), Ok((made.id, made.hash)));
+        assert_eq!(stored(kind, &reordered(&value)), Ok(of(&made)));
         assert_eq!((made.removed_characters, made.lone_ampersands), (0, 0), "{name}: {}", made.id);
         for path in made.unmapped {
             *drift.entry(path).or_default() += 1;
@@ -345,7 +349,7 @@ proptest! {
         splitter.finish(None, &mut records);
         for record in records {
             if let Ok(made) = canonical(kind, &record.raw, &mut Vec::new(), |_| false) {
-                prop_assert_eq!(digest_of_stored(kind, &made.json), Ok((made.id, made.hash)), "{}", xml);
+                prop_assert_eq!(stored(kind, &made.json), Ok(of(&made)), "{}", xml);
                 prop_assert!(record.key.is_none_or(|key| key.id() == made.id), "{}", xml);
             }
         }

@@ -24,6 +24,7 @@ mod oracle;
 mod outage;
 mod plan;
 mod real;
+mod rebuild;
 mod repair;
 mod replay;
 mod secured;

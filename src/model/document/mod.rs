@@ -23,7 +23,7 @@ pub use label::Label;
 pub use master::Master;
 pub use release::{Company, Format, Identifier, Release, Track};
 pub use shared::{Credit, Entity, Image, Imprint, Video};
-pub use stored::digest_of_stored;
+pub use stored::{Stored, stored};
 
 use super::graph::{Link, LinkKind, Projection, Properties};
 use super::{Digest, Key, Kind};

@@ -6,10 +6,21 @@ use serde_json::Value;
 use super::{Artist, Document, Label, Master, Release};
 use crate::model::{Digest, Kind};
 
-/// The id and digest of a document as a store holds it, keys in any order.
+/// What a document is that a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The record's id.
+    pub id: u64,
+    /// The document's digest.
+    pub hash: Digest,
+    /// The digest of what the graph holds of it.
+    pub graph: Digest,
+}
+
+/// Takes the digests of a document as a store holds it, keys in any order.
 ///
 /// Fails, in words, when the content is not exactly a canonical document: unknown or doubled keys, nulls, empty lists, wrong types.
-pub fn digest_of_stored(kind: Kind, json: &str) -> Result<(u64, Digest), String> {
+pub fn stored(kind: Kind, json: &str) -> Result<Stored, String> {
     match kind {
         Kind::Artist => typed::<Artist<'static>>(json),
         Kind::Label => typed::<Label<'static>>(json),
@@ -18,24 +29,25 @@ pub fn digest_of_stored(kind: Kind, json: &str) -> Result<(u64, Digest), String>
     }
 }
 
-fn typed<'a, D: Document<'a> + Serialize + for<'de> Deserialize<'de>>(json: &str) -> Result<(u64, Digest), String> {
+fn typed<'a, D: Document<'a> + Serialize + for<'de> Deserialize<'de>>(json: &str) -> Result<Stored, String> {
     let words = |error: serde_json::Error| format!("not a canonical {}: {error}", D::KIND);
     let document: D = serde_json::from_str(json).map_err(words)?;
     let id = document.number().ok_or_else(|| format!("not a canonical {}: it has no id", D::KIND))?;
-    let canonical = serde_json::to_vec(&document).map_err(words)?;
+    let mut canonical = serde_json::to_vec(&document).map_err(words)?;
     // The typed reading takes a null, an empty list or an empty object for absent; the plain one tells them apart.
-    let (stored, again): (Value, Value) = (serde_json::from_str(json).map_err(words)?, serde_json::from_slice(&canonical).map_err(words)?);
-    if stored != again {
-        return Err(format!("not a canonical {}: it holds nulls, empty values or the like at {}", D::KIND, difference(&stored, &again)));
+    let (held, again): (Value, Value) = (serde_json::from_str(json).map_err(words)?, serde_json::from_slice(&canonical).map_err(words)?);
+    if held != again {
+        return Err(format!("not a canonical {}: it holds nulls, empty values or the like at {}", D::KIND, difference(&held, &again)));
     }
-    Ok((id, Digest::of(&canonical)))
+    let hash = Digest::of(&canonical);
+    Ok(Stored { id, hash, graph: document.project().digest(id, &mut canonical) })
 }
 
 /// The name of the first top-level key in which the two differ.
-fn difference(stored: &Value, again: &Value) -> String {
-    let (Value::Object(stored), Value::Object(again)) = (stored, again) else { return "the root".to_owned() };
-    let differs = |name: &&String| stored.get(*name) != again.get(*name);
-    stored.keys().find(differs).map_or_else(|| "the root".to_owned(), |name| format!("\"{name}\""))
+fn difference(held: &Value, again: &Value) -> String {
+    let (Value::Object(held), Value::Object(again)) = (held, again) else { return "the root".to_owned() };
+    let differs = |name: &&String| held.get(*name) != again.get(*name);
+    held.keys().find(differs).map_or_else(|| "the root".to_owned(), |name| format!("\"{name}\""))
 }
 
 #[cfg(test)]
@@ -43,14 +55,15 @@ mod tests {
     use super::*;
 
     fn failure(kind: Kind, json: &str) -> String {
-        digest_of_stored(kind, json).expect_err(json)
+        stored(kind, json).expect_err(json)
     }
 
     #[test]
     fn key_order_and_white_space_of_a_store_do_not_matter() {
         let canonical = r##"{"id":"1","name":"A","aliases":[{"id":"2","name":"B"}],"unmapped":{"a":["x"],"b":[{"#text":"y","@k":"z"}]}}"##;
-        let stored = r##"{"unmapped": {"b": [{"@k": "z", "#text": "y"}], "a": ["x"]}, "name": "A", "id": "1", "aliases": [{"name": "B", "id": "2"}]}"##;
-        assert_eq!(digest_of_stored(Kind::Artist, stored), Ok((1, Digest::of(canonical.as_bytes()))));
+        let text = r##"{"unmapped": {"b": [{"@k": "z", "#text": "y"}], "a": ["x"]}, "name": "A", "id": "1", "aliases": [{"name": "B", "id": "2"}]}"##;
+        let found = stored(Kind::Artist, text).expect("canonical");
+        assert_eq!((found.id, found.hash), (1, Digest::of(canonical.as_bytes())));
     }
 
     #[test]

@@ -8,9 +8,33 @@ use tokio_postgres::types::ToSql;
 use super::error::failed;
 use super::{Postgres, exists};
 use crate::model::Kind;
-use crate::sinks::{Documents, Row, SinkError, tables};
+use crate::sinks::tables::SNAPSHOTS;
+use crate::sinks::{Documents, Row, SinkError, StoredSnapshot, tables};
 
 impl Documents for Postgres {
+    fn snapshots(&mut self) -> Result<Vec<StoredSnapshot>, SinkError> {
+        let place = self.address.place.clone();
+        let fail = |e| failed(&place, "reading table snapshots", e);
+        let (runtime, client) = self.control()?;
+        let rows = runtime.block_on(client.query(SNAPSHOTS, &[])).map_err(fail)?;
+        let snapshot = |row: &tokio_postgres::Row| {
+            let number = |at| row.try_get::<_, Option<i64>>(at).map(|number| number.map(i64::cast_unsigned));
+            let Some(kind) = Kind::from_name(row.try_get(1)?) else { return Ok(None) };
+            Ok(Some(StoredSnapshot {
+                epoch: number(0)?.unwrap_or_default(),
+                kind,
+                month: row.try_get(2)?,
+                file: row.try_get(3)?,
+                sha256: row.try_get(4)?,
+                complete: row.try_get(5)?,
+                records: number(6)?,
+                rejected: number(7)?.unwrap_or_default(),
+                deletes_withheld: number(8)?.unwrap_or_default(),
+            }))
+        };
+        rows.iter().map(snapshot).filter_map(Result::transpose).collect::<Result<_, _>>().map_err(fail)
+    }
+
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, &format!("reading table {}", kind.plural()), e);

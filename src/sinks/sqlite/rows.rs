@@ -5,9 +5,35 @@ use rusqlite::OptionalExtension;
 use super::error::failed;
 use super::{Sqlite, columns};
 use crate::model::Kind;
-use crate::sinks::{Documents, Row, SinkError};
+use crate::sinks::tables::SNAPSHOTS;
+use crate::sinks::{Documents, Row, SinkError, StoredSnapshot};
 
 impl Documents for Sqlite {
+    fn snapshots(&mut self) -> Result<Vec<StoredSnapshot>, SinkError> {
+        let place = self.place.clone();
+        let Some(connection) = self.connection()? else { return Ok(Vec::new()) };
+        let read = || {
+            let mut statement = connection.prepare(SNAPSHOTS)?;
+            let rows = statement.query_map([], |row| {
+                let number = |at| row.get::<_, Option<i64>>(at).map(|number| number.map(i64::cast_unsigned));
+                let Some(kind) = Kind::from_name(&row.get::<_, String>(1)?) else { return Ok(None) };
+                Ok(Some(StoredSnapshot {
+                    epoch: number(0)?.unwrap_or_default(),
+                    kind,
+                    month: row.get(2)?,
+                    file: row.get(3)?,
+                    sha256: row.get(4)?,
+                    complete: row.get(5)?,
+                    records: number(6)?,
+                    rejected: number(7)?.unwrap_or_default(),
+                    deletes_withheld: number(8)?.unwrap_or_default(),
+                }))
+            })?;
+            rows.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|e| failed(&place, "reading table snapshots", e))
+    }
+
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
         let place = self.place.clone();
         let Some(connection) = self.connection()? else { return Ok(()) };
