@@ -102,7 +102,7 @@ pub fn request(settings: &Settings) -> Result<Request> {
         block: block(),
         memory: usize::try_from(settings.memory)?,
         delete_limit_percent: settings.delete_limit_percent,
-        allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older },
+        allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older, retry: false },
         checkpoint_interval: settings.checkpoint_interval,
         stop: Arc::clone(stop_requested()),
         progress: Arc::new(Progress::new(style)),

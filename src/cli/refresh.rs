@@ -5,7 +5,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::publish::NewTopicFlags;
 use super::{open, output, report};
-use crate::refresh::{FromTopics, Refreshed, Report, Selection, refresh};
+use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
 
@@ -110,15 +110,15 @@ impl RefreshArgs {
 
 /// Applies the month, or those that are in the topics, and says what each came to.
 pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
+    let request = open::request(settings)?;
     if settings.kafka {
         let reports = if args.from.follow { Reports::Lines } else { Reports::Object };
-        return apply(settings, reports, |topics| match args.from.until {
+        return apply(request, settings, reports, |topics| match args.from.until {
             Some(until) => topics.until(until),
             None if args.from.follow => topics.follow(),
             None => topics.once(&Selection::default()),
         });
     }
-    let request = open::request(settings)?;
     let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
     drop(request);
     if settings.json {
@@ -147,8 +147,12 @@ pub enum Reports {
 }
 
 /// Applies snapshots from topics. What was applied is told, however the last of them ended.
-pub fn apply(settings: &Settings, reports: Reports, work: impl FnOnce(&mut FromTopics<'_>) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
-    let request = open::request(settings)?;
+pub fn apply(
+    request: Request,
+    settings: &Settings,
+    reports: Reports,
+    work: impl FnOnce(&mut FromTopics<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let (mut all, mut exit) = (Vec::new(), Exit::Complete);
     let result = work(&mut FromTopics {
         request: &request,

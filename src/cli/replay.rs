@@ -5,6 +5,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::exit::Exit;
+use super::open;
 use super::publish::NewTopicFlags;
 use super::refresh::{Reports, apply};
 use crate::model::Kind;
@@ -107,7 +108,7 @@ impl ReplayArgs {
 
 /// Applies the snapshots that were asked for, and says what each came to.
 pub fn run(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Exit> {
-    apply(settings, Reports::List, |topics| topics.once(&args.selection()))
+    apply(open::request(settings)?, settings, Reports::List, |topics| topics.once(&args.selection()))
 }
 
 fn month(text: &str) -> Result<String, String> {

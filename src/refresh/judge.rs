@@ -95,6 +95,8 @@ pub struct Allowed {
     pub deletes: bool,
     /// A month older than the last applied is applied.
     pub older: bool,
+    /// What was applied last is read once more, where some of it was rejected; nothing else is.
+    pub retry: bool,
 }
 
 /// A sink as it stands at the beginning of a run.
@@ -121,6 +123,20 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
             );
         }
     }
+    for (kind, file) in snapshot.files.iter().filter(|_| allowed.retry) {
+        let (Some(file), Some(applied)) = (file, &manifest.kinds[kind]) else { continue };
+        if file.sha256 != applied.sha256 {
+            bail!(
+                "{} of {} is not what the state holds of {}s, {} of {}: name the dumps that were applied last; a refresh to others \
+                 reads everything of theirs",
+                file.name,
+                snapshot.month,
+                kind,
+                applied.file,
+                applied.month
+            );
+        }
+    }
     let files = PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone()));
     let same = |begun: &&Begun| begun.files == files && begun.deletes == Some(deletes);
     let resumed = manifest.begun.as_ref().filter(same).map(|begun| begun.epoch);
@@ -142,8 +158,9 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
         .collect();
     let read = PerKind::from_fn(|kind| {
         let Some(file) = &snapshot.files[kind] else { return false };
-        let Some(applied) = &manifest.kinds[kind] else { return true };
-        applied.sha256 != file.sha256
+        let Some(applied) = &manifest.kinds[kind] else { return !allowed.retry };
+        (allowed.retry && applied.rejected > 0)
+            || applied.sha256 != file.sha256
             || applied.defect.is_some()
             || !manifest.digests_are_current()
             || (applied.deletes_withheld > 0 && allowed.deletes)

@@ -264,3 +264,65 @@ fn wrong_arguments_are_usage_errors_that_say_what_would_be_right() {
         assert!(ran.stderr.contains(words), "{line}: {words} is not in {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_retry_reads_only_what_was_applied_last_and_of_that_only_kinds_of_which_something_was_rejected() {
+    let home = Home::new();
+    let labels = b"<labels>\n<label><id>1</id><name>L</name></label>\n</labels>\n";
+    let first = home.dumps("2026-01", &[("artists", &whole(&[ONE, BYTES])), ("labels", labels)]);
+    home.refresh(&first, "--sqlite store.sqlite").json(3);
+    let second = home.dumps("2026-02", &[("artists", &whole(&[ONE, FIVE]))]);
+    let retry = |dumps: &std::path::Path| {
+        let mut command = home.command("dead-letters retry --json --state state --sqlite store.sqlite");
+        Ran::of(&command.arg("--dumps").arg(dumps).output().expect("it starts"))
+    };
+    retry(&second).refused(&["is not what the state holds", "discogs_20260101_artists.xml of 2026-01"]);
+    let report = retry(&first).json(3);
+    assert_eq!(report["kinds"].as_object().expect("kinds").keys().collect::<Vec<_>>(), ["artist"]);
+    assert_eq!(report["kinds"]["artist"]["rejected"], 1, "it is rejected still");
+    assert_eq!(report["sinks"]["sqlite"], json!({ "inserted": 0, "updated": 0, "deleted": 0 }));
+    let listed = home.run("dead-letters list --json --sqlite store.sqlite").json(0);
+    assert_eq!(told(&listed), [open("7", 2, 1)]);
+    home.refresh(&second, "--sqlite store.sqlite").json(0);
+    assert_eq!(retry(&second).json(0)["kinds"], json!({}), "nothing is rejected any more");
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn what_a_better_reader_takes_comes_in_by_a_retry_as_if_it_had_never_been_rejected() {
+    let (home, undisturbed, months) = (Home::new(), Home::new(), super::generated::small().folders());
+    let sinks = "--sqlite store.sqlite --feed feed.jsonl";
+    for (number, month) in months[..2].iter().enumerate() {
+        undisturbed.refresh(month, sinks).json(0);
+        let mut command = home.refreshing(month, sinks);
+        let ran = Ran::of(&command.env("FAILPOINTS", "reader-refuses=return").output().expect("it starts"));
+        let rejected = ran.json(3)["kinds"]["release"]["rejected"].as_u64();
+        assert!(rejected.is_some_and(|rejected| rejected > 0), "{}", ran.stdout);
+        if number == 0 {
+            let retried = home.command(&format!("dead-letters retry --json --state state {sinks} -w 2")).arg("--dumps").arg(month).output();
+            let report = Ran::of(&retried.expect("it starts")).json(0);
+            assert_eq!(report["kinds"]["release"]["inserted"].as_u64(), rejected);
+            super::harness::assert_same(&home.sqlite("store.sqlite"), &undisturbed.sqlite("store.sqlite"), "after a retry");
+            let listed = home.run("dead-letters list --json --sqlite store.sqlite").json(0);
+            assert_eq!(told(&listed), []);
+        }
+    }
+    let retried = home.command(&format!("dead-letters retry --json --state state {sinks}")).arg("--dumps").arg(&months[1]).output();
+    Ran::of(&retried.expect("it starts")).json(0);
+    super::harness::assert_same(&home.sqlite("store.sqlite"), &undisturbed.sqlite("store.sqlite"), "after another");
+    assert_eq!(home.run(&format!("verify --state state --json {sinks}")).json(0)["equal"], true);
+    let mut folded = super::harness::Rows::new();
+    super::generated::replay(&mut folded, &home.feed("feed.jsonl"));
+    super::harness::assert_same(&folded, &undisturbed.sqlite("store.sqlite"), "the feed");
+}
+
+#[test]
+fn what_was_rejected_is_read_once_more_from_topics_too() {
+    let Some(broker) = super::broker::Broker::new() else { return };
+    let home = Home::new();
+    let month = home.dumps("2026-01", &[("artists", &whole(&[ONE, BYTES]))]);
+    home.publish(&month, &broker, "--partitions 2").json(0);
+    home.apply_topics(&broker, "").json(3);
+    let report = home.run(&format!("dead-letters retry --kafka --json --state state {}", broker.flags())).json(3);
+    assert_eq!((&report["kinds"]["artist"]["received"], &report["kinds"]["artist"]["rejected"]), (&json!(2), &json!(1)));
+}

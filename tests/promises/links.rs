@@ -504,7 +504,7 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
         block: BlockSize { records: 16_384, bytes: 1 << 20 },
         memory,
         delete_limit_percent: 1.0,
-        allowed: Allowed { deletes: true, older: false },
+        allowed: Allowed { deletes: true, older: false, retry: false },
         checkpoint_interval: Duration::from_secs(30),
         stop: Arc::clone(&stop),
         progress: Arc::new(Progress::new(Style::Quiet)),

@@ -2,6 +2,7 @@
 
 mod hint;
 mod list;
+mod retry;
 mod show;
 mod text;
 
@@ -21,6 +22,8 @@ Examples:
       what state/discodiff.sqlite lacks because it was rejected
   discodiff dead-letters show artist 5 --state state
       one of them with its bytes, and what to do about it
+  discodiff dead-letters retry --dumps 2025-12 --state state
+      read them once more, after an upgrade or once a store takes what it had refused
 
 A refresh rejects a record that it cannot read, keeps its bytes, goes on, and ends with status 3.
 What stores held of the record before stays in them.";
@@ -41,6 +44,8 @@ pub enum Act {
     List(list::ListArgs),
     /// Print all of one, with its bytes
     Show(show::ShowArgs),
+    /// Read once more what the last month rejected, and apply what now comes well
+    Retry(Box<retry::RetryArgs>),
 }
 
 /// Where dead letters are kept.
@@ -71,6 +76,7 @@ impl DeadLettersArgs {
         let (place, mistake) = match &self.act {
             Act::List(args) => (&args.place, None),
             Act::Show(args) => (&args.place, args.mistake()),
+            Act::Retry(args) => return load(&args.flags()),
         };
         let mut mistakes = Mistakes::default();
         if let Some(words) = mistake {
@@ -92,14 +98,19 @@ impl DeadLettersArgs {
 
 /// Reads, and prints.
 pub fn run(args: &DeadLettersArgs, settings: &Settings) -> anyhow::Result<Exit> {
+    match &args.act {
+        Act::List(args) => list::run(args, settings, &mut *store(settings)?),
+        Act::Show(args) => show::run(args, settings, &mut *store(settings)?),
+        Act::Retry(_) => retry::run(settings),
+    }
+}
+
+fn store(settings: &Settings) -> anyhow::Result<Box<dyn Sink>> {
     let mut store = open::store_with_tables(settings)?;
     if store.standing()?.state.is_none() {
         anyhow::bail!("no refresh has written to the {} that was named: name the store that one wrote", store.name());
     }
-    match &args.act {
-        Act::List(args) => list::run(args, settings, &mut *store),
-        Act::Show(args) => show::run(args, settings, &mut *store),
-    }
+    Ok(store)
 }
 
 fn letters(store: &mut dyn Sink) -> anyhow::Result<&mut dyn DeadLetters> {
