@@ -74,10 +74,11 @@ pub fn peaceful() -> &'static Months {
     MONTHS.get_or_init(|| of_the_program("peaceful-months", &OPTIONS[..10]))
 }
 
-/// Three small months with duplicates and broken records.
+/// Three small months with duplicates and broken records; larger ones where `soak.sh` asks for them.
 pub fn odd() -> &'static Months {
     static MONTHS: OnceLock<Months> = OnceLock::new();
-    let options = ["--months", "3", "--releases", "1000", "--duplicates", "12", "--broken", "8", "--churn", "3", "--seed", "9"];
+    let releases = if std::env::var_os("DISCODIFF_SOAK").is_some() { "3000" } else { "1000" };
+    let options = ["--months", "3", "--releases", releases, "--duplicates", "12", "--broken", "8", "--churn", "3", "--seed", "9"];
     MONTHS.get_or_init(|| of_the_program("odd-months", &options))
 }
 

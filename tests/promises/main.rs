@@ -18,6 +18,7 @@ mod harness;
 mod kafka;
 #[cfg(feature = "failpoints")]
 mod ladder;
+mod large;
 mod links;
 mod oracle;
 #[cfg(feature = "failpoints")]
