@@ -60,6 +60,9 @@ const KEPT_OF_TOO_LONG: usize = 64 << 10;
 /// Longer than any tag that begins or ends a record at a line's start: what is looked at again after a record that is too long.
 const OVERLAP: usize = 64;
 
+/// What stands before the root or behind it ends within so many bytes, or the file is no dump: it is not gathered until memory ends.
+const LONGEST_ASIDE: usize = 1 << 20;
+
 /// A straddling record is copied in pieces of at least this much, so that little of what follows it is copied in vain.
 const PIECE: usize = 4 << 10;
 
@@ -216,11 +219,10 @@ impl Splitter {
     /// Looks at `bytes`, which are not empty and begin where the last step left off; `last`: no more will come.
     fn step(&mut self, bytes: &[u8], last: bool) -> Step {
         match self.state {
-            State::Prolog => self.prolog(bytes, last),
+            State::Prolog | State::After => self.aside(bytes, last),
             State::Between => self.between(bytes, last),
             State::Record(_) | State::Garbage(..) => self.stretch(bytes, last),
             State::Skip => self.skip(bytes, last),
-            State::After => self.after(bytes, last),
             State::Dead => Step::Pass(bytes.len()),
         }
     }
@@ -229,6 +231,18 @@ impl Splitter {
         self.defect = Some(defect);
         self.state = State::Dead;
         Step::Pass(0)
+    }
+
+    /// What stands before the root or behind it.
+    fn aside(&mut self, bytes: &[u8], last: bool) -> Step {
+        let view = &bytes[..bytes.len().min(LONGEST_ASIDE)];
+        let step = if matches!(self.state, State::Prolog) { self.prolog(view, last) } else { self.after(view, last) };
+        match step {
+            Step::More if view.len() == LONGEST_ASIDE => {
+                self.die(format!("\"{}\" at byte {} does not end within {LONGEST_ASIDE} bytes", shown(view), self.position))
+            }
+            step => step,
+        }
     }
 
     /// White space, comments and processing instructions.
@@ -259,7 +273,7 @@ impl Splitter {
             return step;
         }
         if bytes.starts_with(b"<!") {
-            return memchr(b'>', bytes).map_or(Step::More, |end| Step::Pass(end + 1));
+            return patterns::declaration_end(bytes).map_or(Step::More, Step::Pass);
         }
         let plural = self.kind.plural();
         if bytes[0] != b'<' {

@@ -1,6 +1,6 @@
 //! What the splitter looks for, each told apart from its look-alikes: `<artist>` from `<artists>`, a record's end from the root's.
 
-use memchr::memmem::Finder;
+use memchr::memmem::{Finder, find};
 use memchr::{memchr, memchr3};
 
 use crate::model::Kind;
@@ -160,4 +160,26 @@ pub fn section(bytes: &[u8], at: usize, instructions: bool, last: bool) -> Secti
         }
     }
     Section::None
+}
+
+/// Where the declaration that `bytes` begin with ends: of a document type, behind all that it declares. None of that is taken up, so no entity
+/// is ever expanded.
+pub fn declaration_end(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut declares) = (2, false);
+    loop {
+        let here = bytes.get(at..)?;
+        at += match *here.first()? {
+            b'>' if !declares => return Some(at + 1),
+            quote @ (b'"' | b'\'') => 1 + memchr(quote, &here[1..])? + 1,
+            b'<' if declares => match section(here, 0, true, false) {
+                Section::Ends(content, ending) => content + find(&here[content..], ending)? + ending.len(),
+                Section::None => 1,
+                Section::More => return None,
+            },
+            byte => {
+                declares = (declares || byte == b'[') && byte != b']';
+                1
+            }
+        };
+    }
 }

@@ -148,6 +148,31 @@ fn a_file_of_another_kind_is_named() {
 }
 
 #[test]
+fn a_document_type_is_passed_over_with_all_that_it_declares() {
+    let declared = "<!ENTITY a \"]>\"> <!-- ]> ' --> <?x ]> \" ?> <!ENTITY b SYSTEM 'file:///dev/zero'>";
+    for prolog in
+        ["<!DOCTYPE artists>".to_owned(), format!("<!DOCTYPE artists [{declared}]>"), format!("<!DOCTYPE artists 'x>' [ {declared} ] >")]
+    {
+        let file = format!("<?xml version='1.0'?>{prolog}\n<artists>\n<artist><id>1</id>&a;&b;</artist>\n</artists>");
+        assert_eq!(said(Kind::Artist, &file), (vec![good(1, "<artist><id>1</id>&a;&b;</artist>")], None), "{prolog}");
+    }
+}
+
+#[test]
+fn what_has_no_end_before_the_root_or_behind_it_is_not_gathered() {
+    for (file, at) in [("<!-- ", 0), ("<?x ", 0), ("<!DOCTYPE artists [ ", 0), ("<artists></artists><!-- ", 19)] {
+        let mut splitter = Splitter::new(Kind::Artist);
+        splitter.feed(Bytes::copy_from_slice(file.as_bytes()), &mut Vec::new());
+        for _ in 0..80 {
+            splitter.feed(Bytes::from(vec![b'x'; 1 << 16]), &mut Vec::new());
+            assert!(splitter.pending.capacity() < 3 << 20, "{}", splitter.pending.capacity());
+        }
+        let defect = splitter.finish(None, &mut Vec::new()).defect.expect("a defect");
+        assert!(defect.ends_with(&format!("xxx\" at byte {at} does not end within 1048576 bytes")), "{defect}");
+    }
+}
+
+#[test]
 fn a_truncated_file_is_not_whole() {
     let (records, defect) = said(Kind::Artist, "<artists>\n<artist><id>1</id></artist>\n<artist><id>2</id><na");
     let cut = bad(2, "<artist><id>2</id><na", "truncated: the file ends inside the record");
