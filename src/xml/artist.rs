@@ -9,7 +9,7 @@ pub fn read<'a>(cursor: &mut Cursor<'a>, record: &Tag<'a>) -> Result<Artist<'a>,
     let mut artist = Artist::default();
     cursor.attributes(record, &mut [])?;
     cursor.children(record, |cursor, tag| match tag.name {
-        "id" => cursor.id_field(&tag, &mut artist.id),
+        "id" => cursor.own_id(&tag, &mut artist.id),
         "name" => cursor.field(&tag, &mut artist.name),
         "realname" => cursor.field(&tag, &mut artist.realname),
         "profile" => cursor.field(&tag, &mut artist.profile),

@@ -13,6 +13,19 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Fills a record's own id. Where it has two that differ, most likely the end of one record and the beginning of another were lost.
+    pub fn own_id(&mut self, tag: &Tag<'a>, place: &mut Option<Text<'a>>) -> Result<(), Malformed> {
+        let mut value = self.text(tag)?;
+        self.only_id(tag.name, &mut value);
+        if let (Some(first), Some(other)) = (&*place, &value)
+            && first != other
+        {
+            return Err(format!("its id reads as {first} and as {other}"));
+        }
+        self.settle(tag.name, value, place);
+        Ok(())
+    }
+
     /// Fills a field from an element that is an id.
     pub fn id_field(&mut self, tag: &Tag<'a>, place: &mut Option<Text<'a>>) -> Result<(), Malformed> {
         let mut value = self.text(tag)?;

@@ -9,7 +9,7 @@ pub fn read<'a>(cursor: &mut Cursor<'a>, record: &Tag<'a>) -> Result<Label<'a>, 
     let mut label = Label::default();
     cursor.attributes(record, &mut [])?;
     cursor.children(record, |cursor, tag| match tag.name {
-        "id" => cursor.id_field(&tag, &mut label.id),
+        "id" => cursor.own_id(&tag, &mut label.id),
         "name" => cursor.field(&tag, &mut label.name),
         "contactinfo" => cursor.field(&tag, &mut label.contactinfo),
         "profile" => cursor.field(&tag, &mut label.profile),

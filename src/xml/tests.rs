@@ -196,6 +196,7 @@ fn what_is_malformed_is_said_in_words() {
     assert_eq!(failure(Kind::Artist, b"<label><id>1</id></label>"), "it does not begin with <artist>, but with <label>");
     assert_eq!(failure(Kind::Artist, b"<artist><name>x</name></artist>"), "it has no id");
     assert_eq!(failure(Kind::Artist, b"<artist><id>99999999999999999999</id></artist>"), "its id 99999999999999999999 is too large");
+    assert_eq!(failure(Kind::Artist, b"<artist><id>6</id><id>06</id><id>7</id></artist>"), "its id reads as 6 and as 7");
     assert_eq!(failure(Kind::Release, b"<release id=1/>"), "malformed attributes of <release> at byte 0");
     assert_eq!(failure(Kind::Release, b"<release id='1' id='2'/>"), "<release> at byte 0 has the attribute id twice");
     assert_eq!(failure(Kind::Release, b"<release id='1'><title<b>x</title<b></release>"), "malformed XML at byte 16: not a tag");

@@ -4,7 +4,7 @@ use crate::model::Stage;
 use crate::sinks::letters::Letter;
 
 /// The stage, what the reason contains, and what helps. The first row that fits counts; the last of a stage fits all.
-const HINTS: [(Stage, &str, &str); 10] = [
+const HINTS: [(Stage, &str, &str); 11] = [
     (
         Stage::Split,
         "cut short",
@@ -28,6 +28,12 @@ const HINTS: [(Stage, &str, &str); 10] = [
         Stage::Parse,
         "UTF-8",
         "Bytes were damaged: show them with --raw. Compare the file with its CHECKSUM.txt; the next month most likely has them right.",
+    ),
+    (
+        Stage::Parse,
+        "its id reads",
+        "Most likely two records ran into one, as the end of the first and the beginning of the second were lost. Compare the file with its \
+         CHECKSUM.txt; the next month most likely has both.",
     ),
     (
         Stage::Parse,
@@ -91,6 +97,7 @@ mod tests {
             ("split", "a message without a value", "the next month most likely"),
             ("parse", "not UTF-8 at byte 25", "--raw"),
             ("parse", "malformed XML at byte 25: </nome> where </name> is due", "malformed"),
+            ("parse", "its id reads as 6 and as 7", "ran into one"),
             ("sink", "new row violates check constraint \"x\"", "Change the rule"),
             ("sink", "string or blob too big", "says why"),
             ("later", "", "newer discodiff"),
