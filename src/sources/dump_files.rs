@@ -9,7 +9,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use std::thread;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::reading::{Interrupted, Position, Work};
 use super::{DumpFile, Place, SnapshotError, SourcePosition};
@@ -50,9 +50,7 @@ fn inflate(file: &DumpFile, path: PathBuf, position: Arc<Position>) -> io::Resul
         let ended = match opened {
             Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
             Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => {
-                decompress(file, path.extension().is_some_and(|extension| extension == "gz"), &position, &sender).map(Piece::Broken)
-            }
+            Ok(file) => decompress(file, &position, &sender).map(Piece::Broken),
         };
         if let Some(piece) = ended {
             // Nobody waits for it any more when the run has been stopped.
@@ -75,16 +73,40 @@ impl Read for Counted {
     }
 }
 
+/// What a member of a gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The members of a gzip file, one after another.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut file) = self.0.take().map(GzDecoder::into_inner) else { break };
+            match file.fill_buf()?.first() {
+                None => break,
+                Some(first) if *first == GZIP[0] => self.0 = Some(GzDecoder::new(file)),
+                Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "something else follows it")),
+            }
+        }
+        Ok(0)
+    }
+}
+
 /// Sends the file's XML in pieces; what stopped it, in words, if that was not the file's end.
-fn decompress(mut file: File, gzip: bool, position: &Arc<Position>, sender: &Sender<Piece>) -> Option<String> {
-    // A plain file may still be gzipped: its first bytes decide.
+fn decompress(mut file: File, position: &Arc<Position>, sender: &Sender<Piece>) -> Option<String> {
+    // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
     let mut magic = [0; 2];
-    let gzip = gzip || matches!(file.read(&mut magic), Ok(2) if magic == [0x1f, 0x8b]);
+    let gzip = matches!(file.read(&mut magic), Ok(2) if magic == GZIP);
     if let Err(error) = file.rewind() {
         return Some(format!("cannot read the file: {error}"));
     }
     let raw = BufReader::with_capacity(PIECE / 4, Counted { file, position: Arc::clone(position) });
-    let mut reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+    let mut reader: Box<dyn Read> = if gzip { Box::new(Members(Some(GzDecoder::new(raw)))) } else { Box::new(raw) };
     loop {
         let mut piece = vec![0; PIECE];
         let mut filled = 0;
