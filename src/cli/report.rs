@@ -95,7 +95,7 @@ pub fn notes(notes: &Notes) -> Vec<String> {
         ));
     }
     for letter in notes.rejected.iter().take(SHOWN) {
-        let whose = letter.id.map_or_else(|| format!("a {}", letter.kind), |id| format!("{} {id}", letter.kind));
+        let whose = letter.id.map_or_else(|| format!("{} without a known id", letter.kind), |id| format!("{} {id}", letter.kind));
         lines.push(format!("rejected: {whose} at byte {} of {}: {}", letter.position, letter.file, letter.reason));
     }
     for twin in notes.twins.iter().take(SHOWN) {

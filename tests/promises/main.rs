@@ -1,5 +1,6 @@
 //! What discodiff promises, end to end: real dumps, real stores, the real program.
 
+mod bad_input;
 mod broken;
 mod broker;
 mod command_line;
