@@ -74,6 +74,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
         block: BlockSize::default(),
         memory: 64 << 20,
         delete_limit_percent: 1.0,
+        reject_limit_percent: 100.0,
         allowed: Allowed::default(),
         checkpoint_interval: Duration::from_secs(30),
         stop: Arc::default(),

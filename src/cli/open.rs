@@ -102,6 +102,7 @@ pub fn request(settings: &Settings) -> Result<Request> {
         block: block(),
         memory: usize::try_from(settings.memory)?,
         delete_limit_percent: settings.delete_limit_percent,
+        reject_limit_percent: settings.reject_limit_percent,
         allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older, retry: false },
         checkpoint_interval: settings.checkpoint_interval,
         stop: Arc::clone(stop_requested()),

@@ -38,11 +38,12 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::Arrival;
-use super::guard::{Tally, Verdict};
+use super::guard::{End, Tally, Verdict};
 use super::journal::{Entry, Journal, Records};
+use super::rejects::{self, Excess};
 use crate::model::document::Canonical;
 use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
-use crate::sources::{Budget, Tick, kind_of};
+use crate::sources::{Budget, Tick, first_delete_tick, kind_of};
 use crate::xml::{Ending, Record, canonical};
 use sweep::Sweep;
 pub use trace::Fingerprints;
@@ -61,6 +62,8 @@ pub struct DiffOptions {
     pub projections: Option<PerKind<bool>>,
     /// Whether the state's digests can be compared with those taken now; if not, every record is parsed.
     pub trust_raw: bool,
+    /// Where it is said that too many records were rejected.
+    pub excess: Excess,
 }
 
 /// Which unchanged records of a kind are asked for.
@@ -174,11 +177,24 @@ impl Findings {
         self.twins.sort_by_key(|twin| (twin.key.kind(), twin.other));
         self.twins.truncate(NAMED);
         self.rejected.extend(other.rejected);
-        self.rejected.sort_by_key(|letter| (letter.kind, letter.position));
-        self.rejected.truncate(NAMED);
+        self.keep_first();
         self.removed_characters += other.removed_characters;
         self.lone_ampersands += other.lone_ampersands;
         self.parsed += other.parsed;
+    }
+
+    fn keep_first(&mut self) {
+        self.rejected.sort_by_key(|letter| (letter.kind, letter.position));
+        self.rejected.truncate(NAMED);
+    }
+
+    /// What the guard is told of a kind.
+    pub fn tally(&self, kind: Kind) -> Tally {
+        let Counts { received, rejected, .. } = self.counts[kind];
+        let mut first: Vec<_> = self.rejected.iter().filter(|letter| letter.kind == kind).cloned().collect();
+        first.sort_by_key(|letter| letter.position);
+        first.truncate(rejects::NAMED);
+        Tally { received, rejected, first, end: None }
     }
 }
 
@@ -214,6 +230,8 @@ enum Stance {
     Awaiting,
     /// Deletes flow, some in each activation.
     Sweeping(Sweep),
+    /// Too many records of the kind were rejected: nothing more is given.
+    Over,
 }
 
 impl Diff {
@@ -288,14 +306,23 @@ impl Diff {
                 verdicts.for_each(|_, data| verdict = data.pop().or(verdict.take()));
                 let Some((event_capability, tally_capability)) = &mut held else { return };
                 if let Some(verdict) = verdict {
-                    stance = Stance::Sweeping(self.begin_sweep(verdict));
+                    stance = match self.options.excess.found() {
+                        None => Stance::Sweeping(self.begin_sweep(verdict)),
+                        Some(_) => {
+                            // What was rejected is to be committed, and an end of the month is not to be seen.
+                            let beyond = first_delete_tick(self.options.epoch, verdict.kind);
+                            event_capability.downgrade(&beyond);
+                            tally_capability.downgrade(&beyond);
+                            Stance::Over
+                        }
+                    };
                 }
                 stash.sort_unstable_by_key(|(tick, _)| *tick);
                 let closed = frontiers[0].frontier().iter().next().copied();
                 let mut events = events.activate();
                 loop {
                     match &mut stance {
-                        Stance::Awaiting => return,
+                        Stance::Awaiting | Stance::Over => return,
                         Stance::Sweeping(sweep) => {
                             if !self.sweep(sweep, event_capability, &mut events) {
                                 if self.budget.has_room() {
@@ -316,10 +343,11 @@ impl Diff {
                     let (tick, arrivals) = stash.remove(0);
                     event_capability.downgrade(&tick);
                     tally_capability.downgrade(&tick);
-                    if let Some(tally) = self.tick(tick, arrivals, event_capability, &mut events) {
-                        tallies.activate().session(&*tally_capability).give(tally);
+                    let tally = self.tick(tick, arrivals, event_capability, &mut events);
+                    if tally.end.is_some() {
                         stance = Stance::Awaiting;
                     }
+                    tallies.activate().session(&*tally_capability).give(tally);
                 }
                 match closed {
                     // After deletes, which flow ahead of the input, the capability stands beyond it.
@@ -334,8 +362,8 @@ impl Diff {
         (event_stream, tally_stream)
     }
 
-    /// Processes one closed tick; the tally, if a kind ends with it.
-    fn tick(&mut self, tick: Tick, arrivals: Vec<Arrival>, capability: &Capability<Tick>, output: &mut Events<'_, '_>) -> Option<Tally> {
+    /// Processes one closed tick; gives its tally.
+    fn tick(&mut self, tick: Tick, arrivals: Vec<Arrival>, capability: &Capability<Tick>, output: &mut Events<'_, '_>) -> Tally {
         let mut records = Vec::with_capacity(arrivals.len());
         let mut end = None;
         for arrival in arrivals {
@@ -348,12 +376,12 @@ impl Diff {
         let bytes: usize = records.iter().map(|record| record.raw.len()).sum();
         let mut session = output.session(capability);
         let mut give = |event| session.give(event);
-        self.records(tick, kind, records, &mut give);
+        let tally = self.records(tick, kind, records, &mut give);
         self.budget.release(bytes);
-        end.map(|(kind, ending)| self.tally(kind, ending))
+        Tally { end: end.map(|(kind, ending)| self.end(kind, ending)), ..tally }
     }
 
-    fn records(&mut self, tick: Tick, kind: Kind, mut records: Vec<Record>, give: &mut impl FnMut(Event)) {
+    fn records(&mut self, tick: Tick, kind: Kind, mut records: Vec<Record>, give: &mut impl FnMut(Event)) -> Tally {
         // The input mostly comes sorted, which the sort recognises.
         records.sort_by_key(|record| (record.key, record.position));
         // What this tick comes to by itself.
@@ -462,7 +490,9 @@ impl Diff {
         self.rejected.extend(noted.rejected.iter().copied());
         self.anonymous += noted.anonymous;
         self.findings.borrow_mut().merge(noted.findings.clone());
+        let tally = noted.findings.tally(kind);
         self.journal.note(tick, || Entry::Records(Box::new(Records { stretch, ..noted })));
+        tally
     }
 
     /// Where the first record of a key claimed in an earlier tick begins, as nearly as is known.
@@ -471,7 +501,7 @@ impl Diff {
         self.stretches.iter().find(holds).map_or((0, 0), |stretch| stretch.offsets)
     }
 
-    fn tally(&mut self, kind: Kind, ending: Ending) -> Tally {
+    fn end(&mut self, kind: Kind, ending: Ending) -> End {
         let counts = self.findings.borrow().counts[kind];
         // Of a run that was taken up, one worker has what was counted before on all: only the sums of all workers mean anything.
         let before = self.trace.borrow().live(kind).cast_signed() - counts.inserted.cast_signed();
@@ -482,7 +512,7 @@ impl Diff {
         let mut cursor = self.trace.borrow_mut().cursor();
         let kept = self.rejected.iter().filter(|id| Key::new(kind, *id).is_some_and(|key| cursor.seek(key).is_some())).count() as i64;
         let missing = if ending.partial { 0 } else { before - known - kept };
-        Tally { kind, ending, received: counts.received, before, missing, anonymous: self.anonymous }
+        End { ending, before, missing, anonymous: self.anonymous }
     }
 }
 
@@ -517,8 +547,10 @@ fn reject(
         reason,
         raw: Vec::new(),
     };
-    if findings.rejected.len() < NAMED {
-        findings.rejected.push(letter.clone());
+    findings.rejected.push(letter.clone());
+    // Records come by their keys, and the first in the file are named.
+    if findings.rejected.len() > 2 * NAMED {
+        findings.keep_first();
     }
     give(Event::DeadLetter(DeadLetter { raw: record.raw.to_vec(), ..letter }));
 }

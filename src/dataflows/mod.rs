@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `records` releases the blocks that the reader cut, tick by tick. `diff` holds the trace of fingerprints and decides about every key.
-//! At a kind's end each worker tells `guard` (on the first worker) how many keys it has not seen, and only when the verdict has come
-//! round do deletes flow. `links` and `edges`, where a graph is or was kept, hold what records assert. A sink holds each tick's
+//! Each worker tells `guard` (on the first worker) how many records it rejected, and at a kind's end how many keys it has not seen;
+//! only when the verdict has come round do deletes flow. `links` and `edges`, where a graph is or was kept, hold what records assert. A sink holds each tick's
 //! capability until its store has committed it, so the probe says what is durable.
 
 mod arrangement;
@@ -23,6 +23,7 @@ mod guard;
 mod journal;
 mod links;
 mod records;
+mod rejects;
 mod sink;
 
 use serde::{Deserialize, Serialize};
@@ -32,10 +33,11 @@ use crate::xml::{Ending, Record};
 
 pub use diff::{Asked, Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
 pub use edges::{Edges, edges};
-pub use guard::{Guard, Verdict, guard};
+pub use guard::{Guard, Tally, Verdict, guard};
 pub use journal::{Entry, Journal, Note, Records};
 pub use links::{Flow, Links, links};
 pub use records::records;
+pub use rejects::{Excess, RejectLimit, TooManyRejected};
 pub use sink::{SinkPort, sink};
 
 /// What flows into the diff.

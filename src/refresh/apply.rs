@@ -13,7 +13,7 @@ use roaring::RoaringTreemap;
 use super::checkpoints::{Rounds, Scribe, delivered};
 use super::dataflow::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
-use crate::dataflows::{Asked, DiffOptions, Findings, Flow, Guard, Journal, SinkPort};
+use crate::dataflows::{Asked, DiffOptions, Excess, Findings, Flow, Guard, Journal, RejectLimit, SinkPort};
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Driver, Missed, Report};
@@ -89,12 +89,14 @@ pub fn apply(
         None => PerKind::from_fn(|_| RoaringTreemap::new()),
     };
     let trail = Arc::new(Trail::new(plan.epoch.number));
+    let excess = Excess::default();
     let diff = DiffOptions {
         epoch: plan.epoch.number,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
         asked: PerKind::from_fn(|kind| asked(&targets, kind)),
         projections: (kept.links.is_some() || flow.graph).then_some(flow.mended),
         trust_raw: manifest.digests_are_current(),
+        excess: excess.clone(),
     };
     let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail), stop.clone())?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
@@ -108,7 +110,8 @@ pub fn apply(
         let dictionary = kept.links.clone().unwrap_or_default();
         let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
         let (budget, interval) = (Arc::clone(&budget), request.checkpoint_interval);
-        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, stop: stop.clone() };
+        let one =
+            Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, excess: excess.clone(), stop: stop.clone() };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;
         scribe = Some(thread);
@@ -116,8 +119,14 @@ pub fn apply(
     let setting = Setting {
         folder: folder.to_owned(),
         manifest: Arc::new(manifest.clone()),
+        guard: Guard {
+            limit_percent: request.delete_limit_percent,
+            allow_deletes: request.allowed.deletes,
+            rejects: RejectLimit { percent: request.reject_limit_percent },
+            files: diff.files.clone(),
+            excess,
+        },
         diff,
-        guard: Guard { limit_percent: request.delete_limit_percent, allow_deletes: request.allowed.deletes },
         budget: Arc::clone(&budget),
         stop: stop.clone(),
         save: kept.save,

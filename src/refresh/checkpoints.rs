@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use roaring::RoaringTreemap;
 
 use super::{Member, Plan};
-use crate::dataflows::{Diff, Edges, Entry, Findings, Fingerprints, Journal, Links, Note};
+use crate::dataflows::{Diff, Edges, Entry, Excess, Findings, Fingerprints, Journal, Links, Note};
 use crate::model::graph::Dictionary;
 use crate::model::{Key, Kind, PerKind};
 use crate::sinks::driver::Missed;
@@ -57,6 +57,8 @@ pub struct Scribe {
     pub missed: Vec<Missed>,
     /// Bytes in flight.
     pub budget: Arc<Budget>,
+    /// Whether too many records were rejected.
+    pub excess: Excess,
     /// The run's stop signal.
     pub stop: Stop,
 }
@@ -145,6 +147,8 @@ impl Scribe {
 
     /// Takes a checkpoint where more is done than at the last one; gives its tick.
     fn take(&self, writer: &mut JournalWriter, below: Tick, last: Tick, changes: &BTreeMap<Tick, u64>) -> Result<Tick> {
+        // The next run is to come to the same end, unless it is allowed more.
+        let below = self.excess.found().map_or(below, |found| below.min(found.tick));
         let Some(mark) = self.trail.mark(below).filter(|mark| mark.tick > last) else { return Ok(last) };
         for texts in self.dictionary.take_fresh().chunks(TEXTS) {
             let entry = Entry::Texts(texts.to_vec());

@@ -131,12 +131,13 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         let mut memory = Memory { worker: (index, peers), trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
         memory.take_up(&setting.folder, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
     }
+    let counted = setting.taken_up.as_ref().map(|checkpoint| findings.borrow().tally(checkpoint.mark.kind())).unwrap_or_default();
     let journal = setting.journal.clone();
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
         let (back, verdicts) = scope.feedback(1);
         let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
-        guard(tallies, setting.guard).connect_loop(back);
+        guard(tallies, setting.guard.clone(), counted).probe_with(&probe).connect_loop(back);
         let graph = kept.as_ref().map(|(kept, shared, dictionary, flow)| {
             let (own, assertions) = links(events.clone(), Rc::clone(kept), Arc::clone(dictionary), *flow, journal.clone());
             let (budget, epoch) = (Arc::clone(&setting.budget), setting.diff.epoch);
@@ -167,6 +168,9 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         worker.step_or_park(Some(NAP));
         let done = || probe.with_frontier(|frontier| frontier.first().copied());
         setting.rounds.answer(&mut answered, index, done, &setting.journal);
+        if let Some(found) = setting.diff.excess.found().filter(|found| !probe.less_equal(&found.tick)) {
+            setting.stop.fail(found.clone().into());
+        }
         if setting.stop.is_set() {
             worker.drop_dataflow(dataflow);
             return Err(anyhow!("stopped"));

@@ -62,6 +62,8 @@ pub struct Request {
     pub memory: usize,
     /// Deletes are taken up to this share of a kind, in percent.
     pub delete_limit_percent: f64,
+    /// Up to this share of a kind's records may be rejected, in percent.
+    pub reject_limit_percent: f64,
     /// What the user allows.
     pub allowed: Allowed,
     /// How often a checkpoint is taken.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::apply::{Kept, Target, apply};
 use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_of};
+use crate::dataflows::TooManyRejected;
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
 use crate::sinks::driver::Missed;
 use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
@@ -76,8 +77,9 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
     let target =
         Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
-    let applied =
-        apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], Kept { save: false, links: None, checkpoint: None })?;
+    let kept = Kept { save: false, links: None, checkpoint: None };
+    let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], kept)
+        .map_err(|error| if error.is::<TooManyRejected>() { error.context("a refresh would fail") } else { error })?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     seen.refreshed = foreseen.refreshed;
     for kind in Kind::ALL.into_iter().filter(|kind| plan.read[*kind]) {

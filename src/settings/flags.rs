@@ -165,6 +165,9 @@ pub struct RunFlags {
     /// Percentage of a kind that may be deleted before the delete guard withholds [default: 1.0, and never below 100 records]
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     pub delete_limit_percent: Option<String>,
+    /// Percentage of a kind's records that may be rejected before the run fails [default: 1.0, and never below 100 records]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
+    pub reject_limit_percent: Option<String>,
     /// Take a month that is older than the last one applied
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub allow_older: Option<String>,
@@ -251,6 +254,7 @@ impl Group for RunFlags {
         flags.give(Key::Memory, self.memory.as_ref());
         flags.give(Key::AllowDeletes, self.allow_deletes.as_ref());
         flags.give(Key::DeleteLimitPercent, self.delete_limit_percent.as_ref());
+        flags.give(Key::RejectLimitPercent, self.reject_limit_percent.as_ref());
         flags.give(Key::AllowOlder, self.allow_older.as_ref());
     }
 }

@@ -59,6 +59,8 @@ pub enum Key {
     Json,
     /// The limit of the delete guard.
     DeleteLimitPercent,
+    /// How many records may be rejected.
+    RejectLimitPercent,
     /// The bound of bytes in flight.
     Memory,
     /// How often checkpoints are taken.
@@ -71,7 +73,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 31] = [
+    pub const ALL: [Key; 32] = [
         Key::Dumps,
         Key::Kafka,
         Key::Brokers,
@@ -99,6 +101,7 @@ impl Key {
         Key::AllowOlder,
         Key::Json,
         Key::DeleteLimitPercent,
+        Key::RejectLimitPercent,
         Key::Memory,
         Key::CheckpointInterval,
         Key::Log,
@@ -135,6 +138,7 @@ impl Key {
             Key::AllowOlder => "allow_older",
             Key::Json => "json",
             Key::DeleteLimitPercent => "delete_limit_percent",
+            Key::RejectLimitPercent => "reject_limit_percent",
             Key::Memory => "memory",
             Key::CheckpointInterval => "checkpoint_interval",
             Key::Log => "log",

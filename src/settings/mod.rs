@@ -94,6 +94,8 @@ pub struct Settings {
     pub json: bool,
     /// Percentage of a kind that may be deleted before deletes are withheld.
     pub delete_limit_percent: f64,
+    /// Percentage of a kind's records that may be rejected before the run fails.
+    pub reject_limit_percent: f64,
     /// Bound of the bytes in flight.
     pub memory: u64,
     /// How often checkpoints are taken within a month.
@@ -175,6 +177,7 @@ impl Settings {
             Key::AllowOlder => Some(self.allow_older.to_string()),
             Key::Json => Some(self.json.to_string()),
             Key::DeleteLimitPercent => Some(self.delete_limit_percent.to_string()),
+            Key::RejectLimitPercent => Some(self.reject_limit_percent.to_string()),
             Key::Memory => Some(crate::telemetry::words::bytes(self.memory)),
             Key::CheckpointInterval => Some(self.checkpoint_interval.as_secs_f64().to_string()),
             Key::Log => Some(self.log.clone()),

@@ -120,6 +120,7 @@ impl Resolver {
             allow_older: self.take(Key::AllowOlder, value::boolean).unwrap_or(false),
             json: self.take(Key::Json, value::boolean).unwrap_or(false),
             delete_limit_percent: self.take(Key::DeleteLimitPercent, value::percent).unwrap_or(DELETE_LIMIT_PERCENT),
+            reject_limit_percent: self.take(Key::RejectLimitPercent, value::percent).unwrap_or(REJECT_LIMIT_PERCENT),
             memory: self.take(Key::Memory, value::memory).unwrap_or(MEMORY),
             checkpoint_interval: self.take(Key::CheckpointInterval, value::interval).unwrap_or(CHECKPOINT_INTERVAL),
             log: self.take(Key::Log, value::log_filter).unwrap_or_else(|| "info".into()),
@@ -241,6 +242,9 @@ const TOPIC_PREFIX: &str = "discogs";
 
 /// A month deletes a few hundredths of a percent of a kind; a tenth of a file lost is far beyond one percent.
 const DELETE_LIMIT_PERCENT: f64 = 1.0;
+
+/// Of real dumps none is rejected but the one that a file breaks off in. Beyond one percent it is the file that is wrong, or this program.
+const REJECT_LIMIT_PERCENT: f64 = 1.0;
 
 /// Some ten blocks: enough to keep workers and sinks busy. Four times as much was no faster, and only filled the memory.
 const MEMORY: u64 = 128 << 20;

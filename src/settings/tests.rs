@@ -24,6 +24,7 @@ fn mistakes(result: Result<Settings, Mistakes>) -> String {
 fn nothing_given_means_the_defaults() {
     let settings = resolve(&Flags::default(), [], None).expect("defaults");
     assert_eq!((settings.workers, settings.memory, settings.delete_limit_percent), (1, 128 << 20, 1.0));
+    assert_eq!(settings.reject_limit_percent, 1.0);
     assert_eq!((settings.log.as_str(), settings.log_format), ("info", LogFormat::Text));
     assert!(!settings.null && !settings.json && !settings.allow_deletes && !settings.allow_older && settings.state.is_none());
     assert_eq!(settings.origin(Key::Workers), Origin::Default);

@@ -27,6 +27,7 @@ mod outage;
 mod plan;
 mod real;
 mod rebuild;
+mod rejects;
 mod repair;
 mod replay;
 mod secured;

@@ -203,6 +203,7 @@ fn check(months: &[(Month, Runs)]) -> usize {
             block: BlockSize { records: *block, bytes: 1 << 20 },
             memory: 64 << 20,
             delete_limit_percent: 1.0,
+            reject_limit_percent: 100.0,
             allowed: Allowed::default(),
             checkpoint_interval: Duration::ZERO,
             stop: Arc::default(),
