@@ -303,8 +303,9 @@ env_neo4j() {
 
 # ---------------------------------------------------------------- kafka
 
-# Listeners besides the plain one, and how each is protected: MUTUAL asks for a client's certificate too.
-KAFKA_LISTENERS=(TLS:SSL MUTUAL:SSL SASL:SASL_PLAINTEXT SASL_TLS:SASL_SSL)
+# Listeners besides the plain one, and how each is protected: MUTUAL asks for a client's certificate too. Clients that come to PROXIED are
+# told to come to another port, at which a test puts a proxy.
+KAFKA_LISTENERS=(TLS:SSL MUTUAL:SSL SASL:SASL_PLAINTEXT SASL_TLS:SASL_SSL PROXIED:PLAINTEXT)
 
 install_kafka() { jars kafka; command -v openssl >/dev/null || apt_install openssl; }
 
@@ -327,7 +328,7 @@ kafka_certificates() {
 }
 
 start_kafka() {
-  local d conf java listener name protocol sha listeners='' protocols='' settings=''
+  local d conf java listener name protocol sha listeners='' advertised='' protocols='' settings=''
   d=$(data kafka); conf=$d/server.properties; java=$(java_bin)
   mkdir -p "$d"/{conf,tmp}
   if [ ! -d "$d/certificates" ]; then
@@ -338,10 +339,12 @@ start_kafka() {
   fi
   choose_port kafka "${KAFKA_PORT:-}"
   choose_port kafka-controller "${KAFKA_CONTROLLER_PORT:-}"
+  choose_port kafka-proxy ""
   for listener in "${KAFKA_LISTENERS[@]}"; do
     name=${listener%%:*} protocol=${listener#*:}
     choose_port "kafka-$name" ""
     listeners+=",$name://127.0.0.1:$(port_of "kafka-$name")"
+    case $name in PROXIED) advertised+=",$name://127.0.0.1:$(port_of kafka-proxy)" ;; *) advertised+=",$name://127.0.0.1:$(port_of "kafka-$name")" ;; esac
     protocols+=",$name:$protocol"
     case $protocol in SASL_*)
       settings+="listener.name.${name,,}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_discodiff=\"$KAFKA_PASSWORD\";"$'\n'
@@ -359,7 +362,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$(port_of kafka-controller)
 listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka-controller)$listeners
-advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)$advertised
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 ssl.keystore.type=PEM
@@ -422,6 +425,7 @@ env_kafka() {
   for listener in "${KAFKA_LISTENERS[@]%%:*}"; do
     printf 'DISCODIFF_TEST_KAFKA_%s=127.0.0.1:%s\n' "$listener" "$(port_of "kafka-$listener")"
   done
+  printf 'DISCODIFF_TEST_KAFKA_PROXY=127.0.0.1:%s\n' "$(port_of kafka-proxy)"
   printf 'DISCODIFF_TEST_KAFKA_CERTIFICATES=%q\nDISCODIFF_TEST_KAFKA_PASSWORD=%q\n' "$(data kafka)/certificates" "$KAFKA_PASSWORD"
 }
 

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use roaring::RoaringTreemap;
 use timely::scheduling::SyncActivator;
 
+use super::patience::{given_up, patience};
 use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
 use crate::model::graph::EdgeChange;
 use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
@@ -28,9 +29,6 @@ pub const BATCH_BYTES: usize = 8 << 20;
 /// Pauses between attempts: from the first, doubled, to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// How long a store may stay away before the run gives up; it can be run again at any time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One closed tick, or one worker's part of it.
 #[derive(Debug)]
@@ -120,7 +118,7 @@ impl Driver {
                 driver: self,
             };
             if let Err(error) = driving.drive() {
-                stop.fail(anyhow::anyhow!("{sink}: {error}"));
+                stop.fail(anyhow::anyhow!("{sink}: {}", given_up(error)));
             }
             driving.report
         })
@@ -349,14 +347,17 @@ impl Driving {
         self.write(Batch { changes: Vec::new(), edges: Vec::new(), dead_letters, ..batch })
     }
 
-    /// Tries until it is done, is refused, or patience is at an end.
+    /// Tries until it is done, is refused, or patience is at an end; twice at least, since a first answer that does not come may use all
+    /// of it up, and a new connection may be all that is needed.
     fn patiently<T>(&mut self, mut act: impl FnMut(&mut dyn Writer, u32) -> Result<T, SinkError>) -> Result<T, SinkError> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut attempt = 0;
         loop {
             match act(self.driver.writer.as_mut(), attempt) {
-                Err(error) if error.class == Class::Retry && begun.elapsed() < PATIENCE && !self.driver.stop.is_set() => {
+                Err(error)
+                    if error.class == Class::Retry && (attempt == 0 || begun.elapsed() < patience()) && !self.driver.stop.is_set() =>
+                {
                     tracing::warn!("{}: {error}; trying again in {:.1} s", self.driver.sink, pause.as_secs_f64());
                     self.driver.stop.sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -18,6 +18,7 @@ mod fields;
 pub mod kafka;
 pub mod letters;
 pub mod neo4j;
+mod patience;
 pub mod postgres;
 pub mod sqlite;
 mod tables;

@@ -21,10 +21,14 @@ mod kafka;
 mod ladder;
 mod large;
 mod links;
+#[cfg(feature = "failpoints")]
+mod network;
 mod oracle;
 #[cfg(feature = "failpoints")]
 mod outage;
 mod plan;
+#[cfg(feature = "failpoints")]
+mod proxy;
 mod real;
 mod rebuild;
 mod rejects;

@@ -7,7 +7,7 @@ use crate::sinks::{Class, SinkError};
 /// A failure of the producer.
 pub fn classed(place: &Place, failure: Failure) -> SinkError {
     let Failure { why, message } = failure;
-    let message = format!("{}: {message}", place.topics.prefix);
+    let message = format!("brokers {}: {}: {message}", place.topics.brokers, place.topics.prefix);
     match why {
         // The run's stop signal follows within a moment, and is what is told.
         Why::Stopped | Why::Unanswered => SinkError { class: Class::Retry, message, source: None },

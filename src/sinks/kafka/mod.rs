@@ -83,7 +83,7 @@ impl Place {
             }
             Ok(())
         });
-        read.map_err(unanswered)?;
+        read.map_err(|error| unanswered(error.context(format!("brokers {}", self.topics.brokers))))?;
         Ok(records)
     }
 }

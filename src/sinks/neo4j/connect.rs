@@ -1,6 +1,5 @@
 //! Connections: settings out of a URL, transactions that never wait for ever, and errors that name the place and never the password.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +11,8 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use super::error::{failed, not_connected};
+use crate::sinks::patience::{connecting, patience, within};
 use crate::sinks::{Class, GraphWritten, SinkError};
-
-/// How long a server may take to answer a connection: more than any that is well takes, even for its first query, and short enough to
-/// wait for at a terminal.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// How long one batch may take. A full one takes some tenths of a second, and an overloaded server perhaps tens; after this
-/// the way to the server is taken for dead, though it still acknowledges what is sent.
-pub(super) const BATCH: Duration = Duration::from_secs(300);
 
 /// Idle time before the first probe of a connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -95,7 +87,7 @@ impl Address {
             // one only, so that what a transaction left behind is reset before the next begins
             .max_connections(1)
             // of every answer too, and those of a batch may take long
-            .connection_timeout(BATCH)
+            .connection_timeout(patience())
             .tcp_keepalive(KEEPALIVE);
         let builder = match &self.database {
             Some(database) => builder.db(database.as_str()),
@@ -108,29 +100,15 @@ impl Address {
             txn.rollback().await?;
             Ok(graph)
         };
-        match limited(Some(CONNECT), ping).await {
-            Some(connected) => {
-                connected.map_err(|error| not_connected(&self.place, self.uri.contains("+s"), self.password.is_empty(), error))
-            }
-            None => Err(silent(&self.place, CONNECT)),
-        }
+        let connected =
+            async { ping.await.map_err(|error| not_connected(&self.place, self.uri.contains("+s"), self.password.is_empty(), error)) };
+        within(Some(connecting()), &self.place, connected).await
     }
 }
 
 /// The same error as one that ends the run: at the start nobody tries again.
 pub(super) fn at_start(error: SinkError) -> SinkError {
     SinkError { class: Class::Stop, ..error }
-}
-
-async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
-        None => Some(work.await),
-    }
-}
-
-fn silent(place: &str, limit: Duration) -> SinkError {
-    SinkError { class: Class::Retry, message: format!("{place}: no answer within {} s", limit.as_secs()), source: None }
 }
 
 /// One connection, made anew where it was lost.
@@ -191,7 +169,7 @@ impl Connection {
             *self.counted.lock().unwrap_or_else(PoisonError::into_inner) += counted;
             Ok(result)
         };
-        let result = self.runtime.block_on(limited(limit, all)).unwrap_or_else(|| Err(silent(place, limit.unwrap_or_default())));
+        let result = self.runtime.block_on(within(limit, place, all));
         if matches!(&result, Err(error) if error.class != Class::Reject) {
             self.graph = None;
         }
@@ -200,7 +178,7 @@ impl Connection {
 
     /// Runs one statement that cannot be a part of a transaction with others.
     pub(super) fn statement(&mut self, doing: &str, statement: &str) -> Result<(), SinkError> {
-        self.transaction(doing, Some(2 * BATCH), async |tx| tx.run(Query::new(statement.to_owned())).await)
+        self.transaction(doing, Some(2 * patience()), async |tx| tx.run(Query::new(statement.to_owned())).await)
     }
 }
 

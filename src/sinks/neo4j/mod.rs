@@ -18,12 +18,12 @@ mod values;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::driver::{LONGEST_PAUSE, PATIENCE};
+use super::patience::{patience, patiently};
 use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
 use crate::model::PerKind;
-use connect::{Address, BATCH, Connection, Tx, at_start};
+use connect::{Address, Connection, Tx, at_start};
 use nodes::Known;
 use sweep::Candidates;
 
@@ -82,23 +82,7 @@ impl Neo4j {
         limit: Option<Duration>,
         work: impl AsyncFn(&mut Tx<'_>) -> Result<T, SinkError>,
     ) -> Result<T, SinkError> {
-        self.patiently(|connection| connection.transaction(doing, limit, &work))
-    }
-
-    /// Does one of the last steps of a run, more than once where the connection is lost.
-    fn patiently<T>(&mut self, mut act: impl FnMut(&mut Connection) -> Result<T, SinkError>) -> Result<T, SinkError> {
-        let begun = Instant::now();
-        let mut pause = Duration::from_secs(1);
-        loop {
-            match act(&mut self.connection) {
-                Err(error) if error.class == Class::Retry && begun.elapsed() < PATIENCE => {
-                    tracing::warn!("{error}; trying again in {} s", pause.as_secs());
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                other => return other,
-            }
-        }
+        patiently(|| self.connection.transaction(doing, limit, &work))
     }
 }
 
@@ -108,7 +92,7 @@ impl Sink for Neo4j {
     }
 
     fn standing(&mut self) -> Result<Standing, SinkError> {
-        self.connection.transaction("reading where it stands", Some(BATCH), async |tx| {
+        self.connection.transaction("reading where it stands", Some(patience()), async |tx| {
             if let Some(standing) = binding::read_standing(tx).await? {
                 return Ok(standing);
             }
@@ -139,7 +123,7 @@ impl Sink for Neo4j {
             return Err(tables::other_state(&place, theirs, run.state));
         }
         schema::make(&mut self.connection)?;
-        let (number, resumed, bare, empty) = self.connection.transaction("beginning a run", Some(BATCH), async |tx| {
+        let (number, resumed, bare, empty) = self.connection.transaction("beginning a run", Some(patience()), async |tx| {
             let (number, resumed) = binding::bind(tx, run).await?;
             let bare = binding::relationships(tx).await? == 0;
             Ok((number, resumed, bare, bare && binding::nodes(tx).await? == binding::own(tx).await?))
@@ -161,14 +145,15 @@ impl Sink for Neo4j {
         let number = self.begun()?;
         let candidates = std::mem::take(&mut *self.candidates.lock().unwrap_or_else(PoisonError::into_inner));
         let everything = run.kinds.0.iter().flatten().any(|kind| kind.need != Need::Changes);
-        let removed = self.patiently(|connection| match everything || candidates.incomplete {
+        let connection = &mut self.connection;
+        let removed = patiently(|| match everything || candidates.incomplete {
             true => sweep::whole(connection, number),
             false => sweep::candidates(connection, number, &candidates),
         })?;
         tracing::debug!("{}: {removed} nodes that nothing points at are gone", self.connection.place());
         self.written = self.connection.take_counts();
-        self.patiently(|connection| {
-            connection.transaction("completing the snapshot", Some(BATCH), async |tx| binding::end(tx, run, number, ends).await)
+        patiently(|| {
+            self.connection.transaction("completing the snapshot", Some(patience()), async |tx| binding::end(tx, run, number, ends).await)
         })
     }
 

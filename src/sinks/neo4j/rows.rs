@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError};
 use neo4rs::{BoltMap, BoltType, Query};
 use roaring::RoaringTreemap;
 
-use super::connect::{Answer, BATCH};
+use super::connect::Answer;
 use super::nodes::{Known, identity, title};
 use super::{Neo4j, binding, edges, nodes, values};
 use crate::model::graph::{Edge, Family, Node, Properties, Relation, category};
 use crate::model::{Key, Kind};
+use crate::sinks::patience::{patience, patiently};
 use crate::sinks::{Graph, GraphSize, GraphWritten, SinkError, StoredEdge, StoredName, StoredNode, tables};
 
 /// Nodes that are stripped in one transaction.
@@ -24,7 +25,7 @@ impl Graph for Neo4j {
     }
 
     fn size(&mut self) -> Result<GraphSize, SinkError> {
-        self.reading("counting", Some(BATCH), async |tx| {
+        self.reading("counting", Some(patience()), async |tx| {
             let (all, own) = (binding::nodes(tx).await?, binding::own(tx).await?);
             Ok(GraphSize { nodes: all.saturating_sub(own), relationships: binding::relationships(tx).await? })
         })
@@ -49,7 +50,7 @@ impl Graph for Neo4j {
 
     fn nodes(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<StoredNode>, SinkError> {
         let label = kind.label();
-        self.reading(&format!("reading nodes {label}"), Some(BATCH), async |tx| {
+        self.reading(&format!("reading nodes {label}"), Some(patience()), async |tx| {
             let read = format!(
                 "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) RETURN elementId(n) AS element, properties(n) AS properties, labels(n) AS labels"
             );
@@ -88,7 +89,7 @@ impl Graph for Neo4j {
     }
 
     fn edges(&mut self, family: Family, ids: &[u64]) -> Result<Vec<StoredEdge>, SinkError> {
-        self.reading("reading relationships", Some(BATCH), async |tx| {
+        self.reading("reading relationships", Some(patience()), async |tx| {
             let mut found = Vec::new();
             let (from, to) = family.relations();
             for (relations, pattern) in [(from, "(a)-[e:TYPES]->(o)"), (to, "(a)<-[e:TYPES]-(o)")] {
@@ -122,8 +123,8 @@ impl Graph for Neo4j {
         let (this, mut bare) = (self.mended, self.bare);
         let shared = Arc::clone(&self.known);
         let mut known = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = self.patiently(|connection| {
-            connection.transaction("mending edges", Some(BATCH), async |tx| {
+        let there = patiently(|| {
+            self.connection.transaction("mending edges", Some(patience()), async |tx| {
                 let mut there = Known::default();
                 match binding::watermark(tx).await? {
                     Some((run, _, mended)) if run == number && mended == this => {
@@ -162,7 +163,7 @@ impl Graph for Neo4j {
         let (number, these) = (self.begun()?, format!("UNWIND $elements AS x MATCH (n:{label}) WHERE elementId(n) = x"));
         for elements in elements.chunks(STRIPPED) {
             let all = || values::texts(elements.iter().map(String::as_str));
-            self.reading("taking labels off nodes", Some(BATCH), async |tx| {
+            self.reading("taking labels off nodes", Some(patience()), async |tx| {
                 binding::fence(tx, number).await?;
                 let mut others: Vec<String> = Vec::new();
                 let read = format!("{these} UNWIND labels(n) AS other WITH DISTINCT other WHERE other <> '{label}' RETURN other");
@@ -188,7 +189,7 @@ impl Graph for Neo4j {
     fn remove_nodes(&mut self, elements: &[String]) -> Result<(), SinkError> {
         let number = self.begun()?;
         for elements in elements.chunks(REMOVED) {
-            self.reading("removing nodes", Some(BATCH), async |tx| {
+            self.reading("removing nodes", Some(patience()), async |tx| {
                 binding::fence(tx, number).await?;
                 let remove = "UNWIND $elements AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n";
                 tx.run(Query::new(remove.to_owned()).param("elements", values::texts(elements.iter().map(String::as_str)))).await

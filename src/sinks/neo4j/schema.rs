@@ -4,6 +4,7 @@ use neo4rs::query;
 
 use super::connect::Connection;
 use crate::sinks::SinkError;
+use crate::sinks::patience::patience;
 
 /// Version of everything that is written here but the records' content: labels, properties, bookkeeping.
 pub(super) const VERSION: i64 = 1;
@@ -44,7 +45,7 @@ pub(super) fn make(connection: &mut Connection) -> Result<(), SinkError> {
     STATEMENTS.into_iter().try_for_each(|statement| connection.statement("making constraints and indexes", statement))?;
     // a name that is taken by something else is passed over in silence by IF NOT EXISTS: without its index a batch would take for ever
     let place = connection.place().to_owned();
-    connection.transaction("reading constraints", Some(super::connect::BATCH), async |tx| {
+    connection.transaction("reading constraints", Some(patience()), async |tx| {
         let sql = "SHOW CONSTRAINTS YIELD labelsOrTypes, properties, type WHERE type STARTS WITH 'UNIQUE' OR type = 'NODE_KEY'
                    RETURN labelsOrTypes[0] AS label, properties AS properties";
         let mut found = Vec::new();

@@ -7,12 +7,13 @@ use neo4rs::{BoltType, Query};
 use roaring::RoaringTreemap;
 
 use super::binding::fence;
-use super::connect::{BATCH, Connection};
+use super::connect::Connection;
 use super::nodes::{NAMED, identity};
 use super::values;
 use crate::model::graph::{Edge, Node};
 use crate::model::{Key, Kind, PerKind};
 use crate::sinks::SinkError;
+use crate::sinks::patience::patience;
 
 /// Nodes removed in one transaction.
 const SLICE: usize = 5_000;
@@ -70,7 +71,7 @@ fn loose(label: &str) -> &'static str {
 }
 
 fn slice(connection: &mut Connection, run: i64, statement: &str, of: BoltType) -> Result<u64, SinkError> {
-    connection.transaction("removing what nothing points at", Some(BATCH), async |tx| {
+    connection.transaction("removing what nothing points at", Some(patience()), async |tx| {
         fence(tx, run).await?;
         tx.number(Query::new(statement.to_owned()).param("all", of.clone())).await
     })

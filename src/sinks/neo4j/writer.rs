@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use neo4rs::{BoltType, Query};
 use roaring::RoaringTreemap;
 
-use super::connect::{BATCH, Connection, Tx};
+use super::connect::{Connection, Tx};
 use super::nodes::Known;
 use super::sweep::Candidates;
 use super::{binding, edges, nodes, values};
 use crate::model::graph::{Edge, EdgeChange, Projection};
 use crate::model::{Change, Digest, Key, Kind, PerKind, Verdict};
+use crate::sinks::patience::patience;
 use crate::sinks::tables;
 use crate::sinks::{Batch, Need, Run, SinkError, Writer, Written};
 
@@ -40,7 +41,7 @@ impl Writer for Neo4jWriter {
         plan.note(&mut candidates.lock().unwrap_or_else(PoisonError::into_inner));
         let number = job.number;
         let committed = attempt > 0
-            && connection.transaction("reading the watermark", Some(BATCH), async |tx| match binding::watermark(tx).await? {
+            && connection.transaction("reading the watermark", Some(patience()), async |tx| match binding::watermark(tx).await? {
                 Some((run, at, _)) if run == number => Ok(at == batch.number.cast_signed()),
                 _ => Err(tables::fenced(tx.place)),
             })?;
@@ -50,7 +51,7 @@ impl Writer for Neo4jWriter {
         if !batch.dead_letters.is_empty() {
             tracing::debug!("{} dead letters are not kept in the graph", batch.dead_letters.len());
         }
-        connection.transaction("writing a batch", Some(BATCH), async |tx| job.write(tx, batch, &plan).await)?;
+        connection.transaction("writing a batch", Some(patience()), async |tx| job.write(tx, batch, &plan).await)?;
         let (_, written, there) = job.tried.take().unwrap_or_default();
         Ok(job.committed(batch, written, there))
     }
@@ -91,7 +92,7 @@ impl Writer for Neo4jWriter {
         })?;
         let mut removed = 0;
         for junk in junk.chunks(JUNK) {
-            removed += connection.transaction("removing nodes that are no records'", Some(BATCH), async |tx| {
+            removed += connection.transaction("removing nodes that are no records'", Some(patience()), async |tx| {
                 binding::fence(tx, *number).await?;
                 let remove = "UNWIND $junk AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n RETURN count(*) AS n";
                 tx.number(Query::new(remove.to_owned()).param("junk", values::texts(junk.iter().map(String::as_str)))).await

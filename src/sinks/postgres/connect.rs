@@ -1,20 +1,21 @@
 //! Connections: settings out of a URL, errors that name the place and never the password, and the lock that keeps other runs out.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::error::{failed, not_connected};
+use crate::sinks::patience::{connecting, within};
 use crate::sinks::{Access, Class, SinkError};
-
-/// How long a server may take to answer a connection: more than any that is well takes, and short enough to wait for at a terminal.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Idle time before the first probe of a connection, and between probes: a lost server is noticed within about a minute and a half,
 /// and firewalls that forget idle connections after some minutes keep ours.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(15), 4);
+
+/// How long what was sent may stay unacknowledged: probes are for idle connections only, and the system's own limit is a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(90);
 
 /// The first half of the advisory lock's key; the second is the schema's name. Any number will do; it spells "disc".
 const LOCK: i32 = 0x6469_7363;
@@ -56,17 +57,19 @@ impl Address {
             config.application_name("discodiff");
         }
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
+            config.connect_timeout(connecting());
         }
         let (idle, interval, retries) = KEEPALIVE;
         config.keepalives(true).keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(retries);
+        config.tcp_user_timeout(UNACKNOWLEDGED);
         let place = place(&config);
         Ok(Address { config, place })
     }
 
     /// A new connection.
     pub(super) async fn connect(&self, access: Access) -> Result<Client, SinkError> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| not_connected(&self.place, e))?;
+        let connected = async { self.config.connect(NoTls).await.map_err(|e| not_connected(&self.place, e)) };
+        let (client, connection) = within(Some(self.patience()), &self.place, connected).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("a connection to PostgreSQL ended: {error}");
@@ -79,10 +82,21 @@ impl Address {
         Ok(client)
     }
 
-    /// A connection that holds the lock, which lives as long as the connection does.
-    pub(super) async fn connect_alone(&self) -> Result<Client, SinkError> {
+    /// How long connecting may take: the client's own limit is a socket's, and ends before greetings and login. Of a host with several
+    /// addresses the first may not answer.
+    pub(super) fn patience(&self) -> Duration {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
+        let one = self.config.get_connect_timeout().copied().unwrap_or_else(connecting);
+        one * u32::try_from(hosts).unwrap_or(u32::MAX) + connecting()
+    }
+
+    /// A connection that holds the lock, which lives as long as the connection does. `former` is one that was lost.
+    pub(super) async fn connect_alone(&self, former: Option<Backend>) -> Result<Client, SinkError> {
         let client = self.connect(Access::Write).await?;
         let fail = |e| failed(&self.place, "locking out other runs", e);
+        if let Some(former) = former {
+            former.end(&client).await.map_err(fail)?;
+        }
         let begun = tokio::time::Instant::now();
         loop {
             let locked = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
@@ -119,6 +133,28 @@ impl Address {
             "{place} is being written by another run: backend {pid}, application '{application}', from {from} as user {user}, since {since}; \
              wait for it, or end it with SELECT pg_terminate_backend({pid})"
         )))
+    }
+}
+
+/// A connection as the server knows it. One that was lost on the way may live on there for hours, with all its locks.
+#[derive(Clone, Copy)]
+pub(super) struct Backend {
+    pid: i32,
+    /// Tells it from a later one of the same number.
+    since: SystemTime,
+}
+
+impl Backend {
+    /// That of this client.
+    pub(super) async fn of(client: &Client) -> Result<Backend, tokio_postgres::Error> {
+        let row = client.query_one("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[]).await?;
+        Ok(Backend { pid: row.try_get(0)?, since: row.try_get(1)? })
+    }
+
+    /// Ends it, where it is still there. Users may end their own.
+    pub(super) async fn end(self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2";
+        client.query(sql, &[&self.pid, &self.since]).await.map(drop)
     }
 }
 

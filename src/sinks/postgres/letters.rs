@@ -7,6 +7,7 @@ use super::error::failed;
 use super::{Postgres, exists};
 use crate::model::{Kind, PerKind};
 use crate::sinks::letters::{CLEAR, DeadLetters, Letter, LetterCount, MONTHS, READING, Since, Which};
+use crate::sinks::patience::patience;
 use crate::sinks::{KindEnd, Run, SinkError};
 
 /// Everything but the bytes; the server takes their length without reading them.
@@ -85,24 +86,21 @@ pub(super) async fn clear(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &Kin
 impl DeadLetters for Postgres {
     fn count(&mut self) -> Result<PerKind<LetterCount>, SinkError> {
         let place = self.address.place.clone();
-        let (runtime, client) = self.control()?;
-        runtime.block_on(count(client)).map_err(|e| failed(&place, READING, e))
+        self.with(Some(patience()), async |client| count(client).await.map_err(|e| failed(&place, READING, e)))
     }
 
     fn letters(&mut self, kind: Kind, which: Which<'_>, limit: usize) -> Result<Vec<Letter>, SinkError> {
         let place = self.address.place.clone();
-        let (runtime, client) = self.control()?;
-        runtime.block_on(letters(client, kind, which, limit)).map_err(|e| failed(&place, READING, e))
+        self.with(Some(patience()), async |client| letters(client, kind, which, limit).await.map_err(|e| failed(&place, READING, e)))
     }
 
     fn raw(&mut self, letter: &Letter) -> Result<Option<Vec<u8>>, SinkError> {
         let place = self.address.place.clone();
-        let (runtime, client) = self.control()?;
-        let read = async {
+        let read = async |client: &mut Client| {
             let sql = "SELECT raw FROM dead_letters WHERE epoch = $1 AND kind = $2 AND file = $3 AND position = $4";
             let (epoch, position) = (letter.epoch.epoch.cast_signed(), letter.position.cast_signed());
             client.query_opt(sql, &[&epoch, &letter.kind.name(), &letter.file, &position]).await?.map(|row| row.try_get(0)).transpose()
         };
-        runtime.block_on(read).map_err(|e| failed(&place, READING, e))
+        self.with(Some(patience()), async |client| read(client).await.map_err(|e| failed(&place, READING, e)))
     }
 }

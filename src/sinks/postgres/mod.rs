@@ -22,10 +22,11 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Transaction};
 use uuid::Uuid;
 
+use super::patience::{patience, patiently, within};
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
 use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::model::{Kind, PerKind};
-use connect::{Address, at_start};
+use connect::{Address, Backend, at_start};
 use error::failed;
 
 mod embedded {
@@ -35,15 +36,17 @@ mod embedded {
 /// Threads that move bytes between sockets and writers; the writers' own threads do the encoding, the server does the work.
 const THREADS: usize = 2;
 
-/// How often the last transaction of a run is tried where the connection is lost.
-const COMPLETIONS: u32 = 5;
+/// How much longer than other answers migrations may take: an index over all releases takes minutes.
+const MIGRATIONS: u32 = 12;
 
 /// A PostgreSQL database.
 pub struct Postgres {
     runtime: Arc<Runtime>,
     address: Address,
     access: Access,
-    control: Client,
+    control: Option<Client>,
+    /// The control connection that was made last, as the server knows it.
+    backend: Option<Backend>,
     /// The run number, once begun.
     run: Option<i64>,
 }
@@ -60,17 +63,26 @@ impl Postgres {
             .enable_all()
             .build()
             .map_err(|e| SinkError::new(Class::Stop, "threads for PostgreSQL could not be started", e))?;
-        let control = runtime.block_on(connect(&address, access)).map_err(at_start)?;
-        Ok(Postgres { runtime: Arc::new(runtime), address, access, control, run: None })
+        let mut postgres = Postgres { runtime: Arc::new(runtime), address, access, control: None, backend: None, run: None };
+        postgres.with(Some(patience()), async |_| Ok(())).map_err(at_start)?;
+        Ok(postgres)
     }
 
-    /// The control connection, made anew where it was lost.
-    fn control(&mut self) -> Result<(Arc<Runtime>, &mut Client), SinkError> {
+    /// Does something on the control connection, made anew where it was lost; within a time, if one is given.
+    fn with<T>(&mut self, limit: Option<Duration>, work: impl AsyncFnOnce(&mut Client) -> Result<T, SinkError>) -> Result<T, SinkError> {
         let runtime = Arc::clone(&self.runtime);
-        if self.control.is_closed() {
-            self.control = runtime.block_on(connect(&self.address, self.access))?;
-        }
-        Ok((runtime, &mut self.control))
+        runtime.block_on(async {
+            let mut client = match self.control.take().filter(|client| !client.is_closed()) {
+                Some(client) => client,
+                None => within(Some(patience()), &self.address.place, connect(&self.address, self.access, &mut self.backend)).await?,
+            };
+            let result = within(limit, &self.address.place, work(&mut client)).await;
+            // what was lost, or may still be answering, is not asked again
+            if !matches!(&result, Err(error) if error.class == Class::Retry) {
+                self.control = Some(client);
+            }
+            result
+        })
     }
 
     fn pool(&self, size: usize) -> Result<Pool, SinkError> {
@@ -82,11 +94,13 @@ impl Postgres {
     }
 }
 
-async fn connect(address: &Address, access: Access) -> Result<Client, SinkError> {
-    match access {
-        Access::Read => address.connect(access).await,
-        Access::Write => address.connect_alone().await,
+async fn connect(address: &Address, access: Access, backend: &mut Option<Backend>) -> Result<Client, SinkError> {
+    if access == Access::Read {
+        return address.connect(access).await;
     }
+    let client = address.connect_alone(*backend).await?;
+    *backend = Some(Backend::of(&client).await.map_err(|e| failed(&address.place, "connecting", e))?);
+    Ok(client)
 }
 
 async fn exists(client: &Client, table: &str) -> Result<bool, Error> {
@@ -219,8 +233,7 @@ impl Sink for Postgres {
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, "reading where it stands", e);
-        let (runtime, client) = self.control()?;
-        runtime.block_on(async {
+        self.with(Some(patience()), async |client| {
             let tx = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
             let tx = tx.start().await.map_err(fail)?;
             let applied = migrations(&tx).await.map_err(fail)?;
@@ -246,14 +259,12 @@ impl Sink for Postgres {
         if let Some(theirs) = self.standing()?.state.filter(|state| *state != run.state) {
             return Err(tables::other_state(&place, theirs, run.state));
         }
-        let (runtime, client) = self.control()?;
-        let number = runtime.block_on(async {
+        self.with(Some(MIGRATIONS * patience()), async |client| {
             let mut migrations = embedded::migrations::runner().set_grouped(true);
-            migrations
-                .set_migration_table_name(MIGRATIONS_TABLE)
-                .run_async(client)
-                .await
-                .map_err(|e| SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated"), e))?;
+            let migrated = migrations.set_migration_table_name(MIGRATIONS_TABLE).run_async(client).await;
+            migrated.map(drop).map_err(|e| SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated"), e))
+        })?;
+        let number = self.with(Some(patience()), async |client| {
             let begin = async {
                 let tx = client.transaction().await?;
                 let number = bind(&tx, run).await?;
@@ -269,11 +280,12 @@ impl Sink for Postgres {
                 Box::new(writer::PostgresWriter {
                     runtime: Arc::clone(&self.runtime),
                     pool: pool.clone(),
-                    place: place.clone(),
+                    address: self.address.clone(),
                     run: Arc::clone(&run),
                     number,
                     writer,
                     client: None,
+                    backend: None,
                     tried: None,
                 }) as Box<dyn Writer>
             })
@@ -283,22 +295,12 @@ impl Sink for Postgres {
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
         let place = self.address.place.clone();
         let Some(number) = self.run else { return Err(SinkError::stop(format!("{place} was not begun"))) };
-        let mut attempt = 0;
-        loop {
-            let ended = self.control().and_then(|(runtime, client)| {
-                runtime.block_on(end(client, run, number, ends)).map_err(|e| failed(&place, "completing the snapshot", e))
-            });
-            attempt += 1;
-            match ended {
-                Ok(true) => return Ok(()),
-                Ok(false) => return Err(tables::fenced(&place)),
-                Err(error) if error.class == Class::Retry && attempt < COMPLETIONS => {
-                    tracing::warn!("{error}; trying again");
-                    std::thread::sleep(Duration::from_secs(1 << attempt));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let ended = patiently(|| {
+            self.with(Some(patience()), async |client| {
+                end(client, run, number, ends).await.map_err(|e| failed(&place, "completing the snapshot", e))
+            })
+        });
+        if ended? { Ok(()) } else { Err(tables::fenced(&place)) }
     }
 
     fn documents(&mut self) -> Option<&mut dyn Documents> {

@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 use super::error::failed;
 use super::{Postgres, exists};
 use crate::model::Kind;
+use crate::sinks::patience::{patience, within};
 use crate::sinks::tables::SNAPSHOTS;
 use crate::sinks::{Documents, Row, SinkError, StoredSnapshot, tables};
 
@@ -15,8 +16,7 @@ impl Documents for Postgres {
     fn snapshots(&mut self) -> Result<Vec<StoredSnapshot>, SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, "reading table snapshots", e);
-        let (runtime, client) = self.control()?;
-        let rows = runtime.block_on(client.query(SNAPSHOTS, &[])).map_err(fail)?;
+        let rows = self.with(Some(patience()), async |client| client.query(SNAPSHOTS, &[]).await.map_err(fail))?;
         let snapshot = |row: &tokio_postgres::Row| {
             let number = |at| row.try_get::<_, Option<i64>>(at).map(|number| number.map(i64::cast_unsigned));
             let Some(kind) = Kind::from_name(row.try_get(1)?) else { return Ok(None) };
@@ -38,16 +38,20 @@ impl Documents for Postgres {
     fn scan(&mut self, kind: Kind, each: &mut dyn FnMut(Row<'_>)) -> Result<(), SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, &format!("reading table {}", kind.plural()), e);
-        let (runtime, client) = self.control()?;
-        runtime.block_on(async {
-            if !exists(client, kind.plural()).await.map_err(fail)? {
-                return Ok(());
-            }
-            let none: [&(dyn ToSql + Sync); 0] = [];
+        // all of it may take as long as it does
+        self.with(None, async |client| {
+            let begin = async {
+                if !exists(client, kind.plural()).await.map_err(fail)? {
+                    return Ok(None);
+                }
+                let none: [&(dyn ToSql + Sync); 0] = [];
+                let sql = format!("SELECT data_id, hash, data::text FROM {}", kind.plural());
+                client.query_raw(&sql, none).await.map(Some).map_err(fail)
+            };
+            let Some(rows) = within(Some(patience()), &place, begin).await? else { return Ok(()) };
             // rows come as fast as they are taken: the client stops reading while one is waiting
-            let rows = client.query_raw(&format!("SELECT data_id, hash, data::text FROM {}", kind.plural()), none).await.map_err(fail)?;
             let mut rows = pin!(rows);
-            while let Some(row) = rows.try_next().await.map_err(fail)? {
+            while let Some(row) = within(Some(patience()), &place, async { rows.try_next().await.map_err(fail) }).await? {
                 let text = |i| row.try_get::<_, &str>(i).map_err(fail);
                 each(Row { data_id: text(0)?, hash: text(1)?, data: text(2)? });
             }
@@ -58,8 +62,7 @@ impl Documents for Postgres {
     fn fetch(&mut self, kind: Kind, ids: &[u64]) -> Result<Vec<(u64, String)>, SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, &format!("reading table {}", kind.plural()), e);
-        let (runtime, client) = self.control()?;
-        runtime.block_on(async {
+        self.with(Some(patience()), async |client| {
             if !exists(client, kind.plural()).await.map_err(fail)? {
                 return Ok(Vec::new());
             }

@@ -1,6 +1,5 @@
 //! Writing batches into the database.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +10,13 @@ use roaring::RoaringTreemap;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 
+use super::connect::{Address, Backend};
 use super::error::{failed, not_connected};
 use super::merge::{self, Staging};
 use crate::model::{DeadLetter, Key, Kind, Verdict};
+use crate::sinks::patience::{patience, within};
 use crate::sinks::tables::{self, Task};
 use crate::sinks::{Batch, Class, Run, SinkError, Writer, Written};
-
-/// How long one batch may take. A full one takes some tenths of a second, and an overloaded server perhaps tens; after this
-/// the way to the server is taken for dead, though it still acknowledges what is sent.
-const BATCH: Duration = Duration::from_secs(300);
 
 /// Parameters that have no value give rows as a stream.
 const NONE: [&(dyn ToSql + Sync); 0] = [];
@@ -28,59 +25,74 @@ const NONE: [&(dyn ToSql + Sync); 0] = [];
 pub(super) struct PostgresWriter {
     pub(super) runtime: Arc<Runtime>,
     pub(super) pool: Pool,
-    pub(super) place: String,
+    pub(super) address: Address,
     pub(super) run: Arc<Run>,
     /// The run's number.
     pub(super) number: i64,
     /// Which writer this is.
     pub(super) writer: i32,
     pub(super) client: Option<Object>,
+    /// The last connection, as the server knows it.
+    pub(super) backend: Option<Backend>,
     /// What the batch came to whose commit was tried last.
     pub(super) tried: Option<(u64, Written)>,
 }
 
 impl PostgresWriter {
-    /// Runs what is done with a connection, and lets go of the connection after an error that may have broken it.
-    fn with<T>(&mut self, work: impl AsyncFnOnce(&mut Job<'_>, &mut Object) -> Result<T, SinkError>) -> Result<T, SinkError> {
+    /// Runs what is done with a connection, within a time if one is given, and lets go of the connection after an error that may have
+    /// broken it.
+    fn with<T>(
+        &mut self,
+        limit: Option<Duration>,
+        work: impl AsyncFnOnce(&mut Job<'_>, &mut Object) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
         let runtime = Arc::clone(&self.runtime);
-        let all = async {
+        runtime.block_on(async {
             let mut client = match self.client.take().filter(|client| !client.is_closed()) {
                 Some(client) => client,
                 None => self.connect().await?,
             };
-            let mut job = Job { place: &self.place, run: &self.run, number: self.number, writer: self.writer, tried: &mut self.tried };
-            let result = work(&mut job, &mut client).await;
+            let place = self.address.place.as_str();
+            let mut job = Job { place, run: &self.run, number: self.number, writer: self.writer, tried: &mut self.tried };
+            let result = within(limit, place, work(&mut job, &mut client)).await;
             if matches!(&result, Err(error) if error.class != Class::Reject) {
                 drop(Object::take(client));
             } else {
                 self.client = Some(client);
             }
             result
-        };
-        limited(&runtime, all).unwrap_or_else(|| {
-            // given up in the middle, the connection went back to the pool: nobody may use it again
-            self.pool.retain(|_, _| false);
-            Err(SinkError { class: Class::Retry, message: format!("{}: no answer within {} s", self.place, BATCH.as_secs()), source: None })
         })
     }
 
-    async fn connect(&self) -> Result<Object, SinkError> {
-        let client = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => not_connected(&self.place, error),
-            error => SinkError::new(Class::Retry, format!("{}: no connection to be had", self.place), error),
-        })?;
-        client.batch_execute(merge::SESSION).await.map_err(|e| failed(&self.place, "preparing a connection", e))?;
-        Ok(client)
+    async fn connect(&mut self) -> Result<Object, SinkError> {
+        let place = self.address.place.as_str();
+        let connected = async {
+            let client = self.pool.get().await.map_err(|error| match error {
+                PoolError::Backend(error) => not_connected(place, error),
+                error => SinkError::new(Class::Retry, format!("{place}: no connection to be had"), error),
+            })?;
+            let prepare = async {
+                if let Some(former) = self.backend.take() {
+                    former.end(&client).await?;
+                }
+                self.backend = Some(Backend::of(&client).await?);
+                client.batch_execute(merge::SESSION).await
+            };
+            match prepare.await {
+                Ok(()) => Ok(client),
+                Err(error) => {
+                    drop(Object::take(client));
+                    Err(failed(place, "preparing a connection", error))
+                }
+            }
+        };
+        within(Some(self.address.patience()), place, connected).await
     }
-}
-
-fn limited<T>(runtime: &Runtime, work: impl Future<Output = T>) -> Option<T> {
-    runtime.block_on(async { tokio::time::timeout(BATCH, work).await.ok() })
 }
 
 impl Writer for PostgresWriter {
     fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError> {
-        self.with(async |job, client| {
+        self.with(Some(patience()), async |job, client| {
             if attempt > 0
                 && let Some(written) = job.committed(client, batch).await?
             {
@@ -92,17 +104,7 @@ impl Writer for PostgresWriter {
 
     fn stored_ids(&mut self, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError> {
         // as long as it takes: the whole table is read
-        let runtime = Arc::clone(&self.runtime);
-        runtime.block_on(async {
-            let mut client = match self.client.take().filter(|client| !client.is_closed()) {
-                Some(client) => client,
-                None => self.connect().await?,
-            };
-            let job = Job { place: &self.place, run: &self.run, number: self.number, writer: self.writer, tried: &mut self.tried };
-            let ids = job.stored_ids(&mut client, kind).await?;
-            self.client = Some(client);
-            Ok(ids)
-        })
+        self.with(None, async |job, client| job.stored_ids(client, kind).await)
     }
 }
 
@@ -245,18 +247,23 @@ impl Job<'_> {
 
     async fn stored_ids(&self, client: &mut Object, kind: Kind) -> Result<(RoaringTreemap, u64), SinkError> {
         let fail = |e| failed(self.place, &format!("reading the ids of table {}", kind.plural()), e);
-        let tx = client.transaction().await.map_err(fail)?;
-        let fence = "SELECT 1 FROM watermarks WHERE writer = $1 AND run = $2 FOR UPDATE";
-        if tx.query_opt(fence, &[&self.writer, &self.number]).await.map_err(fail)?.is_none() {
-            return Err(tables::fenced(self.place));
-        }
-        // unlike a batch's lookups, this is best done by reading the table from end to end
-        tx.batch_execute("SET LOCAL enable_seqscan = on").await.map_err(fail)?;
+        let sql = format!("SELECT data_id FROM {}", kind.plural());
+        let begin = async {
+            let tx = client.transaction().await.map_err(fail)?;
+            let fence = "SELECT 1 FROM watermarks WHERE writer = $1 AND run = $2 FOR UPDATE";
+            if tx.query_opt(fence, &[&self.writer, &self.number]).await.map_err(fail)?.is_none() {
+                return Err(tables::fenced(self.place));
+            }
+            // unlike a batch's lookups, this is best done by reading the table from end to end
+            tx.batch_execute("SET LOCAL enable_seqscan = on").await.map_err(fail)?;
+            let rows = tx.query_raw(&sql, NONE).await.map_err(fail)?;
+            Ok((tx, rows))
+        };
+        let (tx, rows) = within(Some(patience()), self.place, begin).await?;
         let (mut ids, mut junk) = (RoaringTreemap::new(), Vec::new());
         {
-            let rows = tx.query_raw(&format!("SELECT data_id FROM {}", kind.plural()), NONE).await.map_err(fail)?;
             let mut rows = pin!(rows);
-            while let Some(row) = rows.try_next().await.map_err(fail)? {
+            while let Some(row) = within(Some(patience()), self.place, async { rows.try_next().await.map_err(fail) }).await? {
                 let text: &str = row.try_get(0).map_err(fail)?;
                 match tables::id_of(kind, text) {
                     Some(id) => drop(ids.insert(id)),
@@ -264,11 +271,14 @@ impl Job<'_> {
                 }
             }
         }
-        if !junk.is_empty() {
-            let delete = format!("DELETE FROM {} WHERE data_id = ANY($1)", kind.plural());
-            tx.execute(&delete, &[&junk]).await.map_err(fail)?;
-        }
-        tx.commit().await.map_err(fail)?;
+        let end = async {
+            if !junk.is_empty() {
+                let delete = format!("DELETE FROM {} WHERE data_id = ANY($1)", kind.plural());
+                tx.execute(&delete, &[&junk]).await.map_err(fail)?;
+            }
+            tx.commit().await.map_err(fail)
+        };
+        within(Some(patience()), self.place, end).await?;
         Ok((ids, junk.len() as u64))
     }
 }
