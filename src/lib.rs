@@ -18,12 +18,13 @@
 //! - [`sinks`]: what a sink is, and the stores
 //! - [`state`]: what the sinks were last brought to
 //! - [`refresh`]: the main job, and [`verify`]: whether it was done; [`graph`]: state and graph side by side
-//! - [`cli`], [`settings`], [`telemetry`]: the command line, what is asked for, what is said
+//! - [`cli`], [`settings`], [`telemetry`], [`disk`]: the command line, what is asked for, what is said, how files are made
 #![forbid(missing_docs)]
 
 pub mod cli;
 pub mod dataflows;
 pub mod demo;
+pub mod disk;
 pub mod generate;
 pub mod graph;
 pub mod kafka;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::exit::Exit;
 use super::{open, output, report};
 use crate::demo;
+use crate::disk;
 use crate::model::Kind;
 use crate::refresh::refresh;
 use crate::sinks::Access;
@@ -79,7 +80,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
 
 /// An empty folder, or the demo's own of an earlier time, emptied.
 fn prepare(folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
+    disk::create_folder(folder)?;
     let mark = folder.join(MARK);
     if mark.exists() {
         for entry in fs::read_dir(folder)? {

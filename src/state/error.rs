@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::disk;
+
 /// What is wrong with a state, and what to do. None of these goes away by trying again at once.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The disk or its permissions.
-    #[error("cannot {action} {path}")]
+    #[error("cannot {action} {path}{}", disk::advice(source))]
     Io {
         /// What was tried.
         action: &'static str,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parts::{header, open};
 use super::{Manifest, StateError};
+use crate::disk;
 use crate::sources::Tick;
 
 const WHAT: &[u8; 8] = b"discojnl";
@@ -56,7 +57,7 @@ impl JournalWriter {
         let file = format!("e{epoch}-{number}.{ENDING}");
         let path = folder.join(&file);
         let io = |source| StateError::io("write", &path, source);
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+        let mut out = BufWriter::with_capacity(1 << 20, disk::create(&path).map_err(io)?);
         let header = header(WHAT, manifest.state, manifest.generation);
         out.write_all(&header).map_err(io)?;
         let segment = Segment { file, from, below: from, length: header.len() as u64 };

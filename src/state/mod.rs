@@ -19,7 +19,7 @@ mod manifest;
 mod parts;
 mod texts;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ pub use journal::{JournalWriter, Segment, replay};
 pub use manifest::{Applied, Begun, Deletes, Dictionary as DictionaryFile, Links, Manifest, Part};
 pub use parts::{PartWriter, Row, Rows, check};
 pub use texts::{load_dictionary, save_dictionary};
+
+use crate::disk;
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
@@ -52,7 +54,7 @@ impl State {
     /// Opens the state in `folder` and locks it. Where there is none, a new one begins, which is durable once [`State::replace`] was
     /// called.
     pub fn open(folder: &Path) -> Result<State, StateError> {
-        fs::create_dir_all(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
+        disk::create_folder(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
         let lock = lock(folder)?;
         State::read(folder, Some(lock))
     }
@@ -126,7 +128,7 @@ impl State {
 fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
     let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
     let io = |source| StateError::io("write", &path, source);
-    let mut file = File::create(&temporary).map_err(io)?;
+    let mut file = disk::create(&temporary).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.sync_all().map_err(io)?;
     if name == MANIFEST {
@@ -160,7 +162,7 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, StateError> {
 fn lock(folder: &Path) -> Result<File, StateError> {
     let path = folder.join(LOCK);
     let io = |source| StateError::io("lock", &path, source);
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    let mut file = disk::options().create(true).truncate(false).read(true).open(&path).map_err(io)?;
     let begun = Instant::now();
     let mut tried = file.try_lock();
     // Who has just ended may have started a program, which holds what it held until it has come to be itself.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::{Manifest, Part, StateError};
+use crate::disk;
 use crate::model::graph::{Anchor, Coded, EdgeId};
 use crate::model::{Fingerprint, Key};
 
@@ -170,7 +171,7 @@ impl<R: Row> PartWriter<R> {
     pub fn create(folder: &Path, state: Uuid, generation: u64, worker: usize, workers: usize) -> Result<PartWriter<R>, StateError> {
         let part = Part { file: format!("g{generation}-{worker}.{}", R::ENDING), rows: 0, worker, workers };
         let path = folder.join(format!("{}.new", part.file));
-        let file = File::create(&path).map_err(|source| StateError::io("create", &path, source))?;
+        let file = disk::create(&path).map_err(|source| StateError::io("create", &path, source))?;
         let mut writer = PartWriter {
             folder: folder.to_owned(),
             part,

@@ -6,7 +6,6 @@
 //!   end     0 u32 | crc of the number of all texts as u64 u32
 //! ```
 
-use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use roaring::RoaringBitmap;
 
 use super::parts::{header, open};
 use super::{DictionaryFile, Manifest, StateError};
+use crate::disk;
 use crate::model::graph::Dictionary;
 
 const WHAT: &[u8; 8] = b"discodic";
@@ -38,7 +38,7 @@ pub fn save_dictionary(
     let path = folder.join(&saved.file);
     let temporary = folder.join(format!("{}.new", saved.file));
     let io = |source| StateError::io("write", &path, source);
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(&temporary).map_err(io)?);
+    let mut file = BufWriter::with_capacity(1 << 20, disk::create(&temporary).map_err(io)?);
     file.write_all(&header(WHAT, manifest.state, generation)).map_err(io)?;
     let mut block = Vec::with_capacity(BLOCK);
     let mut flush = |block: &mut Vec<u8>, number: u32| {

@@ -6,6 +6,7 @@ mod broker;
 mod command_line;
 mod dead_letters;
 mod deletes;
+mod disk;
 mod document_topics;
 #[cfg(feature = "failpoints")]
 mod faults;

@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
+use crate::disk;
 use crate::sinks::{Class, SinkError};
 
 /// An error of the disk, with what was tried and what to do.
@@ -12,10 +13,8 @@ pub fn classed(action: &str, path: &Path, error: Error) -> SinkError {
         _ => Class::Stop,
     };
     let advice = match error.kind() {
-        ErrorKind::NotFound => "; create its folder first",
-        ErrorKind::PermissionDenied => "; it must be writable by this user",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room and run the same command again",
-        _ => "",
+        ErrorKind::NotFound => ": create its folder first",
+        _ => disk::advice(&error),
     };
     SinkError::new(class, format!("cannot {action} the feed {}{advice}", path.display()), error)
 }

@@ -3,7 +3,7 @@
 //! Beside `FILE` stands `FILE.binding.json`: which state the feed belongs to, and how long it was after the last complete epoch. Lines
 //! of an epoch that did not complete are cut off when the next run begins.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::error::classed;
 use super::{gap, writer};
+use crate::disk;
 use crate::model::PerKind;
 use crate::sinks::{Epoch, From, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::sources::Tick;
@@ -68,7 +69,7 @@ impl Feed {
         let temporary = path.with_extension("json.new");
         let bytes = serde_json::to_vec_pretty(&binding).unwrap_or_default();
         let write = || {
-            let mut file = File::create(&temporary)?;
+            let mut file = disk::create(&temporary)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&temporary, &path)
@@ -184,7 +185,7 @@ impl Sink for Feed {
             None => length,
         };
         let open = || {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
+            let mut file = disk::options().create(true).truncate(false).open(&self.path)?;
             file.set_len(length)?;
             file.seek(SeekFrom::Start(length))?;
             Ok(file)

@@ -1,5 +1,7 @@
 //! Which of SQLite's errors is retried, rejected or ends the run.
 
+use std::error::Error as _;
+
 use rusqlite::{Error, ErrorCode};
 
 use crate::sinks::{Class, SinkError};
@@ -19,16 +21,32 @@ pub(super) fn class(error: &Error) -> Class {
 
 /// The error with the file, what was being done, and what helps.
 pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
-    let help = match error.sqlite_error_code() {
+    SinkError::new(class(&error), format!("{place}: {doing} failed{}", help(&error)), error)
+}
+
+/// The same of migrations, whose library wraps SQLite's error in its own.
+pub(super) fn not_migrated(place: &str, error: refinery::Error) -> SinkError {
+    let mut source = error.source();
+    while let Some(cause) = source.filter(|cause| !cause.is::<Error>()) {
+        source = cause.source();
+    }
+    let help = source.and_then(|cause| cause.downcast_ref()).map_or("", help);
+    SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated{help}"), error)
+}
+
+fn help(error: &Error) -> &'static str {
+    match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "; it is no SQLite database, name another file",
         Some(ErrorCode::ReadOnly) => "; make the file and its folder writable",
-        Some(ErrorCode::DiskFull) => "; make room on the disk, then run again",
+        Some(ErrorCode::DiskFull) => "; the disk is full: make room and run the same command again",
+        Some(ErrorCode::SystemIoFailure) => {
+            "; the disk failed, or the file may not grow further (ulimit -f): run the same command again once it may"
+        }
         Some(ErrorCode::CannotOpen) => "; check that file and folder can be read and written",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "; another program is using the file",
         Some(ErrorCode::DatabaseCorrupt) => "; the file is damaged: remove it, and the next run makes it anew",
         _ => "",
-    };
-    SinkError::new(class(&error), format!("{place}: {doing} failed{help}"), error)
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +75,6 @@ mod tests {
             [ffi::SQLITE_NOTADB, ffi::SQLITE_READONLY, ffi::SQLITE_FULL, ffi::SQLITE_CANTOPEN, ffi::SQLITE_CORRUPT, ffi::SQLITE_IOERR];
         assert_eq!(codes.map(class_of), [Class::Stop; 6]);
         let error = failed("SQLite file x", "writing", Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None));
-        assert!(error.message.contains("room on the disk"), "{error}");
+        assert!(error.message.contains("the disk is full"), "{error}");
     }
 }

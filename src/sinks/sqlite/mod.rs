@@ -20,9 +20,10 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
-use super::{Access, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::disk;
 use crate::model::{Kind, PerKind};
-use error::failed;
+use error::{failed, not_migrated};
 
 mod embedded {
     refinery::embed_migrations!("src/sinks/sqlite/migrations");
@@ -240,17 +241,20 @@ impl Sink for Sqlite {
             return Err(tables::other_state(&place, theirs, run.state));
         }
         if self.connection.is_none() {
-            self.connection = Some(connect(&self.path, &place, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?);
+            // Made here and not by SQLite, which makes its other files with the rights of this one.
+            disk::options()
+                .create(true)
+                .truncate(false)
+                .open(&self.path)
+                .map_err(|e| SinkError::new(Class::Stop, format!("{place} cannot be made{}", disk::advice(&e)), e))?;
+            self.connection = Some(connect(&self.path, &place, OpenFlags::SQLITE_OPEN_READ_WRITE)?);
         }
         let Some(connection) = &mut self.connection else { return Err(SinkError::stop(format!("{place} is not open"))) };
         let fail = |e| failed(&place, "beginning a run", e);
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
         let mut migrations = embedded::migrations::runner().set_grouped(true);
-        migrations
-            .set_migration_table_name(MIGRATIONS_TABLE)
-            .run(connection)
-            .map_err(|e| SinkError::new(super::Class::Stop, format!("{place}: its tables could not be made or migrated"), e))?;
+        migrations.set_migration_table_name(MIGRATIONS_TABLE).run(connection).map_err(|e| not_migrated(&place, e))?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         let number = bind(&tx, run).and_then(|number| tx.commit().map(|()| number)).map_err(fail)?;
         self.run = Some(number);

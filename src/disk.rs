@@ -1,0 +1,46 @@
+//! Files that the program writes: for their owner only to read, as only the owner knows who else may; and what to do where a disk refuses.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// How files are opened that may be made by it. Those that are there keep the rights that they have.
+pub fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// An empty file.
+pub fn create(path: &Path) -> io::Result<File> {
+    options().create(true).truncate(true).open(path)
+}
+
+/// A folder, and those above it, where they are not there.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// What to do about an error, for the end of a sentence.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": the disk is full; make room and run the same command again",
+        ErrorKind::FileTooLarge => {
+            ": the file may not grow further (ulimit -f, or the file system); raise the limit and run the same command again"
+        }
+        ErrorKind::PermissionDenied => ": this user may not; give it the right, or name another place",
+        ErrorKind::ReadOnlyFilesystem => ": the file system is read-only; mount it writable, or name another place",
+        _ => "",
+    }
+}
+
+/// Lets a write beyond the limit of a file's size fail like any other, with words, instead of by a signal that ends the process. For the
+/// calling thread and those that it starts.
+pub fn outlive_limits() {
+    let mut signals = nix::sys::signal::SigSet::empty();
+    signals.add(nix::sys::signal::Signal::SIGXFSZ);
+    if let Err(error) = signals.thread_block() {
+        tracing::debug!("SIGXFSZ is not blocked: {error}");
+    }
+}
