@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::generated::small;
-use super::harness::{Database, Home, Ran, Rows, artists, assert_same};
+use super::harness::{Database, Home, Ran, Rows, artists, assert_same, fault};
 
 const POINTS: &str = "FAILPOINTS";
 
@@ -98,6 +98,7 @@ fn wait(what: &str, happened: impl Fn() -> bool) {
 }
 
 fn kill(mut child: Child) {
+    fault("a run killed");
     child.kill().expect("SIGKILL");
     child.wait().expect("ended");
 }

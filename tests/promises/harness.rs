@@ -294,3 +294,8 @@ pub fn artists(number: u64) -> Vec<u8> {
     let each: String = (1..=number).map(|id| format!("<artist><id>{id}</id><name>A{id}</name></artist>\n")).collect();
     format!("<artists>\n{each}</artists>\n").into_bytes()
 }
+
+/// Tells of something that a test did to disturb the program: `soak.sh` counts it.
+pub fn fault(what: &str) {
+    println!("fault: {what}");
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::broker::Broker;
 use super::generated::small;
-use super::harness::{Home, KINDS, Ran, assert_same};
+use super::harness::{Home, KINDS, Ran, assert_same, fault};
 
 /// A broker that is started and stopped at will; gone with all its data at the end, however the test ends.
 struct Server {
@@ -50,6 +50,7 @@ impl Server {
 
     /// Ends the broker by a signal, and waits until it has ended.
     fn end(&self, signal: &str) {
+        fault("a broker ended");
         let noted = std::fs::read_to_string(self.folder.join("pid/kafka")).expect("a pid");
         let pid = noted.split_whitespace().next().expect("a pid");
         send(pid.parse().expect("a number"), signal);

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
+use super::harness::fault;
+
 /// How often a thread that waits looks about.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -92,21 +94,27 @@ impl Proxy {
 
     /// Ends all connections by a reset; new ones are taken.
     pub fn cut(&self) {
+        fault("connections cut");
         self.shared.all().iter().for_each(|connection| connection.cut());
     }
 
     /// Forwards nothing on connections that are there, for good, and tells neither side; new ones are taken.
     pub fn forget(&self) {
+        fault("connections dead on the way");
         self.shared.all().iter().for_each(|connection| connection.forgotten.store(true, Ordering::SeqCst));
     }
 
     /// Forwards nothing until told to; connections stay, and new ones are taken.
     pub fn stall(&self, stalled: bool) {
+        if stalled {
+            fault("connections stalled");
+        }
         self.shared.stalled.store(stalled, Ordering::SeqCst);
     }
 
     /// Tells this side of each connection that nothing more will come; what it sends is forwarded.
     pub fn half_close(&self, side: Side) {
+        fault("connections half closed");
         for connection in self.shared.all() {
             let socket = if side == Side::Client { &connection.client } else { &connection.server };
             let _ = socket.shutdown(Shutdown::Write);
@@ -123,10 +131,14 @@ impl Proxy {
 
     /// So many bytes a second in each direction of a connection; 0: as fast as can be.
     pub fn slow_down(&self, pace: u64) {
+        if pace > 0 {
+            fault("a slow server");
+        }
         self.shared.pace.store(pace, Ordering::SeqCst);
     }
 
     pub fn lay(&self, snare: Snare) {
+        fault("an answer lost");
         self.shared.armed.store(false, Ordering::SeqCst);
         *self.shared.snare.lock().unwrap_or_else(PoisonError::into_inner) = Some(snare);
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::broker::Broker;
 use super::generated::small;
 use super::graph::Server;
-use super::harness::{Database, Home, KINDS, Ran, Rows, assert_same};
+use super::harness::{Database, Home, KINDS, Ran, Rows, assert_same, fault};
 
 impl Home {
     fn repair(&self, dumps: &Path, sinks: &str) -> Ran {
@@ -93,6 +93,7 @@ fn a_repair_writes_exactly_the_keys_that_differ_whatever_was_done_to_them() {
     for seed in 1..=3 {
         let (sql, expected) = damages(&before, seed, "json_set(data, '$.profile', 'forged')");
         sql.iter().for_each(|sql| home.execute("store.sqlite", sql));
+        fault("rows altered");
         if let Some(database) = &database {
             damages(&before, seed, r#"data || '{"profile": "forged"}'"#).0.iter().for_each(|sql| database.execute(sql));
         }
@@ -220,6 +221,7 @@ fn what_others_did_to_a_graph_is_undone() {
     ];
     for damage in damages {
         server.query(damage);
+        fault("a graph altered");
         let repaired = home.repair(&months[1], &server.sink()).json(0);
         assert_eq!(repaired["equal"], true, "{damage}");
         assert_eq!(server.save(&home.path("after")), before, "{damage}");
