@@ -143,6 +143,26 @@ apt_install() {
     { tail -n 20 "$(logf apt)" >&2; die "apt-get install $* failed"; }
 }
 
+# ---------------------------------------------------------------- certificates
+
+# certificates FOLDER: ca.pem and what it vouches for, server and client; stranger.pem is a CA that vouches for nobody.
+certificates() {
+  local new=$1.new name
+  rm -rf "$new"; mkdir -p "$new"
+  for name in ca stranger; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=discodiff test $name" \
+      -keyout "$new/$name.key" -out "$new/$name.pem" || return
+  done
+  for name in server client; do
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -keyout "$new/$name.key" -out "$new/$name.csr" || return
+    openssl x509 -req -in "$new/$name.csr" -CA "$new/ca.pem" -CAkey "$new/ca.key" -CAcreateserial -days 3650 -out "$new/$name.pem" \
+      -extfile <(echo 'subjectAltName=DNS:localhost,IP:127.0.0.1') || return
+  done
+  # as Kafka's broker takes it: the key and the certificates in one file
+  cat "$new"/{server.key,server.pem,ca.pem} >"$new/server-chain.pem"
+  mv "$new" "$1"
+}
+
 # ---------------------------------------------------------------- postgres
 
 pg_bin() {
@@ -154,6 +174,7 @@ pg_bin() {
 }
 
 install_postgres() {
+  command -v openssl >/dev/null || apt_install openssl
   pg_bin >/dev/null && return 0
   # keep the Debian package from making and starting a cluster of its own on 5432
   if [ ! -e /etc/postgresql-common/createcluster.conf ] && as_root mkdir -p /etc/postgresql-common; then
@@ -181,6 +202,15 @@ start_postgres() {
       >"$(logf postgres-initdb)" 2>&1 9>&- ||
       { tail -n 20 "$(logf postgres-initdb)" >&2; rm -rf "$d"; die "postgres: initdb failed"; }
   fi
+  if [ ! -d "$d/certificates" ]; then
+    certificates "$d/certificates" >"$(logf postgres-certificates)" 2>&1 ||
+      { tail -n 20 "$(logf postgres-certificates)" >&2; die "postgres: openssl failed"; }
+    chmod 600 "$d"/certificates/*.key
+    [ "$(id -u)" != 0 ] || chown -R postgres:postgres "$d/certificates"
+    # who tests name so proves itself by a certificate, or must encrypt
+    { printf '%s\n' 'hostssl all client all cert' 'hostnossl all encrypting all reject'; cat "$d/pg_hba.conf"; } >"$d/pg_hba.new"
+    cat "$d/pg_hba.new" >"$d/pg_hba.conf"; rm "$d/pg_hba.new"
+  fi
   # After a crash the server takes the old pid in its lock file for alive as long as anything has it, and
   # that can be a zombie that pid 1 has yet to collect: wait, since deleting the file would be unsafe.
   local old i
@@ -193,7 +223,8 @@ start_postgres() {
   choose_port postgres "${POSTGRES_PORT:-}"
   local -a cmd=("$bin/postgres" -D "$d" -p "$(port_of postgres)" -h 127.0.0.1 -c "unix_socket_directories="
     -c "shared_buffers=$POSTGRES_SHARED_BUFFERS" -c max_connections=200 -c max_wal_size=2GB
-    -c "fsync=$POSTGRES_FSYNC" -c log_checkpoints=off)
+    -c "fsync=$POSTGRES_FSYNC" -c log_checkpoints=off -c ssl=on -c "ssl_cert_file=$d/certificates/server.pem"
+    -c "ssl_key_file=$d/certificates/server.key" -c "ssl_ca_file=$d/certificates/ca.pem")
   cd /
   if [ "$(id -u)" = 0 ]; then # setpriv does not fork, so the pid is the server's
     spawn postgres setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "${cmd[@]}"
@@ -208,6 +239,7 @@ ready_postgres() { "$(pg_bin)/pg_isready" -q -h 127.0.0.1 -p "$(port_of postgres
 
 env_postgres() {
   printf 'DISCODIFF_TEST_POSTGRES=postgres://postgres:%q@127.0.0.1:%s/postgres\n' "$POSTGRES_PASSWORD" "$(port_of postgres)"
+  printf 'DISCODIFF_TEST_POSTGRES_CERTIFICATES=%q\n' "$(data postgres)/certificates"
 }
 
 # ---------------------------------------------------------------- java
@@ -250,12 +282,14 @@ jars() {
 
 # ---------------------------------------------------------------- neo4j
 
-install_neo4j() { jars neo4j; }
+install_neo4j() { jars neo4j; command -v openssl >/dev/null || apt_install openssl; }
 
 start_neo4j() {
   local home java
   home=$(data neo4j); java=$(java_bin)
   mkdir -p "$home"/{conf,tmp,plugins,import,logs,run}
+  [ -d "$home/certificates" ] || certificates "$home/certificates" >"$(logf neo4j-certificates)" 2>&1 ||
+    { tail -n 20 "$(logf neo4j-certificates)" >&2; die "neo4j: openssl failed"; }
   choose_port neo4j "${NEO4J_PORT:-}"
   choose_port neo4j-http "${NEO4J_HTTP_PORT:-}"
   cat >"$home/conf/neo4j.conf" <<EOF
@@ -263,6 +297,12 @@ server.default_listen_address=127.0.0.1
 server.bolt.enabled=true
 server.bolt.listen_address=127.0.0.1:$(port_of neo4j)
 server.bolt.advertised_address=127.0.0.1:$(port_of neo4j)
+server.bolt.tls_level=OPTIONAL
+dbms.ssl.policy.bolt.enabled=true
+dbms.ssl.policy.bolt.base_directory=$home/certificates
+dbms.ssl.policy.bolt.private_key=server.key
+dbms.ssl.policy.bolt.public_certificate=server.pem
+dbms.ssl.policy.bolt.client_auth=NONE
 server.http.enabled=true
 server.http.listen_address=127.0.0.1:$(port_of neo4j-http)
 server.http.advertised_address=127.0.0.1:$(port_of neo4j-http)
@@ -298,6 +338,7 @@ ready_neo4j() { grep -qE 'INFO +Started\.' "$(logf neo4j)" && port_taken "$(port
 
 env_neo4j() {
   printf 'DISCODIFF_TEST_NEO4J=bolt://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j)"
+  printf 'DISCODIFF_TEST_NEO4J_CERTIFICATES=%q\n' "$(data neo4j)/certificates"
   printf 'DISCODIFF_TEST_NEO4J_HTTP=http://neo4j:%q@127.0.0.1:%s\n' "$NEO4J_PASSWORD" "$(port_of neo4j-http)"
 }
 
@@ -309,24 +350,6 @@ KAFKA_LISTENERS=(TLS:SSL MUTUAL:SSL SASL:SASL_PLAINTEXT SASL_TLS:SASL_SSL PROXIE
 
 install_kafka() { jars kafka; command -v openssl >/dev/null || apt_install openssl; }
 
-# kafka_certificates FOLDER: ca.pem and what it vouches for, server and client; stranger.pem is a CA that vouches for nobody.
-kafka_certificates() {
-  local new=$1.new name
-  rm -rf "$new"; mkdir -p "$new"
-  for name in ca stranger; do
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=discodiff test $name" \
-      -keyout "$new/$name.key" -out "$new/$name.pem" || return
-  done
-  for name in server client; do
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -keyout "$new/$name.key" -out "$new/$name.csr" || return
-    openssl x509 -req -in "$new/$name.csr" -CA "$new/ca.pem" -CAkey "$new/ca.key" -CAcreateserial -days 3650 -out "$new/$name.pem" \
-      -extfile <(echo 'subjectAltName=DNS:localhost,IP:127.0.0.1') || return
-  done
-  # as the broker takes it: the key and the certificates in one file
-  cat "$new"/{server.key,server.pem,ca.pem} >"$new/server-chain.pem"
-  mv "$new" "$1"
-}
-
 start_kafka() {
   local d conf java listener name protocol sha listeners='' advertised='' protocols='' settings=''
   d=$(data kafka); conf=$d/server.properties; java=$(java_bin)
@@ -334,7 +357,7 @@ start_kafka() {
   if [ ! -d "$d/certificates" ]; then
     # Users are made when the log is formatted: one that is older than the certificates has none.
     rm -rf "$d/logs"
-    kafka_certificates "$d/certificates" >"$(logf kafka-certificates)" 2>&1 ||
+    certificates "$d/certificates" >"$(logf kafka-certificates)" 2>&1 ||
       { tail -n 20 "$(logf kafka-certificates)" >&2; die "kafka: openssl failed"; }
   fi
   choose_port kafka "${KAFKA_PORT:-}"

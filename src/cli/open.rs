@@ -23,7 +23,8 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(url) = &settings.postgres {
         let password = settings.postgres_password()?;
-        sinks.push(Box::new(Postgres::open(url.reveal(), password.as_ref().map(|password| password.reveal()), access)?));
+        let password = password.as_ref().map(|password| password.reveal());
+        sinks.push(Box::new(Postgres::open(url.reveal(), password, &settings.postgres_files()?, access)?));
     }
     if let Some(path) = settings.sqlite_file() {
         sinks.push(Box::new(Sqlite::open(&path, access)?));

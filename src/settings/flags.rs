@@ -117,6 +117,15 @@ pub struct TableFlags {
     /// File that holds PostgreSQL's password, so that it need not be in the URL
     #[arg(long, value_name = "FILE", help_heading = "Sinks")]
     pub postgres_password_file: Option<PathBuf>,
+    /// PEM file of the certificates that vouch for PostgreSQL's; sslmode=verify-full in the URL takes the system's
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub postgres_ca: Option<PathBuf>,
+    /// PEM file of a certificate to show to PostgreSQL, where it asks for one
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub postgres_certificate: Option<PathBuf>,
+    /// PEM file of its key, without a password
+    #[arg(long, value_name = "FILE", help_heading = "Sinks")]
+    pub postgres_key: Option<PathBuf>,
 }
 
 /// The stores.
@@ -227,6 +236,9 @@ impl Group for TableFlags {
         flags.give(Key::Sqlite, self.sqlite.as_ref());
         flags.give(Key::Postgres, self.postgres.as_ref());
         flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
+        flags.give(Key::PostgresCa, self.postgres_ca.as_ref());
+        flags.give(Key::PostgresCertificate, self.postgres_certificate.as_ref());
+        flags.give(Key::PostgresKey, self.postgres_key.as_ref());
     }
 }
 

@@ -39,6 +39,12 @@ pub enum Key {
     Postgres,
     /// File that holds PostgreSQL's password.
     PostgresPasswordFile,
+    /// Certificates that vouch for the PostgreSQL server.
+    PostgresCa,
+    /// The certificate that is shown to PostgreSQL.
+    PostgresCertificate,
+    /// Its key.
+    PostgresKey,
     /// The Neo4j URL.
     Neo4j,
     /// File that holds Neo4j's password.
@@ -73,7 +79,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 32] = [
+    pub const ALL: [Key; 35] = [
         Key::Dumps,
         Key::Kafka,
         Key::Brokers,
@@ -91,6 +97,9 @@ impl Key {
         Key::Sqlite,
         Key::Postgres,
         Key::PostgresPasswordFile,
+        Key::PostgresCa,
+        Key::PostgresCertificate,
+        Key::PostgresKey,
         Key::Neo4j,
         Key::Neo4jPasswordFile,
         Key::DocumentTopics,
@@ -128,6 +137,9 @@ impl Key {
             Key::Sqlite => "sqlite",
             Key::Postgres => "postgres",
             Key::PostgresPasswordFile => "postgres_password_file",
+            Key::PostgresCa => "postgres_ca",
+            Key::PostgresCertificate => "postgres_certificate",
+            Key::PostgresKey => "postgres_key",
             Key::Neo4j => "neo4j",
             Key::Neo4jPasswordFile => "neo4j_password_file",
             Key::DocumentTopics => "document_topics",

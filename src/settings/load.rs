@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio_postgres::config::{Config, Host};
+use tokio_postgres::config::Host;
 use url::Url;
 
 use super::flags::Flags;
@@ -14,6 +14,7 @@ use super::mistake::Mistakes;
 use super::resolve::resolve;
 use super::{Secret, Settings, needed};
 use crate::kafka::{Brokers, Login, Tls, Topics};
+use crate::sinks::postgres::{ConnectionString, TlsFiles};
 
 /// The file that is read where none is named, if it is there.
 const FILE: &str = "discodiff.toml";
@@ -60,6 +61,24 @@ impl Settings {
         self.password(Key::PostgresPasswordFile, self.postgres_password_file.as_deref())
     }
 
+    /// The PEM files for PostgreSQL: the step that looks for them.
+    pub fn postgres_files(&self) -> Result<TlsFiles, Mistakes> {
+        let TlsFiles { ca, certificate, key } = &self.postgres_tls;
+        self.readable([(Key::PostgresCa, ca), (Key::PostgresCertificate, certificate), (Key::PostgresKey, key)])?;
+        Ok(self.postgres_tls.clone())
+    }
+
+    /// The libraries would say too that a file cannot be read, but not which setting named it.
+    fn readable<const N: usize>(&self, files: [(Key, &Option<PathBuf>); N]) -> Result<(), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
+            if let Err(error) = fs::read(path) {
+                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
     /// Neo4j's password, where a file holds it: the step that reads the file.
     pub fn neo4j_password(&self) -> Result<Option<Secret>, Mistakes> {
         self.password(Key::Neo4jPasswordFile, self.neo4j_password_file.as_deref())
@@ -73,14 +92,8 @@ impl Settings {
     /// The topics, or what to say where no broker was named: the step that reads the password's file, and looks for the others.
     pub fn topics(&self) -> Result<Topics, Mistakes> {
         let addresses = needed(Key::Brokers, self.brokers.as_ref())?.clone();
-        let mut mistakes = Mistakes::default();
         let files = [(Key::KafkaCa, &self.kafka_ca), (Key::KafkaCertificate, &self.kafka_certificate), (Key::KafkaKey, &self.kafka_key)];
-        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref().filter(|_| self.kafka_tls)?))) {
-            // The client would say so too, but not which setting named it.
-            if let Err(error) = fs::read(path) {
-                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
-            }
-        }
+        let mut mistakes = if self.kafka_tls { self.readable(files).err().unwrap_or_default() } else { Mistakes::default() };
         let password = match (&self.kafka_password, self.password(Key::KafkaPasswordFile, self.kafka_password_file.as_deref())) {
             (Some(password), _) => Some(password.clone()),
             (None, Ok(password)) => password,
@@ -125,7 +138,7 @@ fn without_line_end(text: &str) -> &str {
 
 /// The connection without its password, put together from the parts that are known to hold none.
 pub(super) fn masked(url: &Secret) -> String {
-    let Ok(config) = url.reveal().parse::<Config>() else { return url.to_string() };
+    let Ok(ConnectionString { config, protection, .. }) = url.reveal().parse() else { return url.to_string() };
     let password = if config.get_password().is_some() { ":***" } else { "" };
     let user = config.get_user().map(|user| format!("{user}{password}@")).unwrap_or_default();
     let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
@@ -138,7 +151,8 @@ pub(super) fn masked(url: &Secret) -> String {
         name + &port
     });
     let hosts = hosts.collect::<Vec<_>>().join(",");
-    format!("postgresql://{user}{hosts}/{}", config.get_dbname().unwrap_or_default())
+    let protection = protection.map(|protection| format!("?sslmode={protection}")).unwrap_or_default();
+    format!("postgresql://{user}{hosts}/{}{protection}", config.get_dbname().unwrap_or_default())
 }
 
 /// A URL without its password.
@@ -170,6 +184,7 @@ mod tests {
         ] {
             assert_eq!(masked(&Secret::new(url)), "postgresql://u:***@h:5433/db");
         }
+        assert_eq!(masked(&Secret::new("postgresql://u@h/db?sslmode=require")), "postgresql://u@h/db?sslmode=require");
         assert_eq!(masked_url(&Secret::new("bolt://u:hunter2@h:7687/db")), "bolt://u:***@h:7687/db");
         assert_eq!(masked_url(&Secret::new("bolt://u@h")), "bolt://u@h");
     }

@@ -36,6 +36,7 @@ pub use secret::Secret;
 pub use value::{FeedPlace, LogFormat};
 
 use crate::kafka::Sasl;
+use crate::sinks::postgres::TlsFiles;
 
 /// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
 #[derive(Clone)]
@@ -74,6 +75,8 @@ pub struct Settings {
     pub postgres: Option<Secret>,
     /// The file that holds PostgreSQL's password.
     pub postgres_password_file: Option<PathBuf>,
+    /// PEM files of an encrypted connection to PostgreSQL; see [`Settings::postgres_files`].
+    pub postgres_tls: TlsFiles,
     /// Neo4j's URL; see [`Settings::neo4j_password`].
     pub neo4j: Option<Secret>,
     /// The file that holds Neo4j's password.
@@ -167,6 +170,9 @@ impl Settings {
             Key::Sqlite => path(&self.sqlite),
             Key::Postgres => self.postgres.as_ref().map(load::masked),
             Key::PostgresPasswordFile => path(&self.postgres_password_file),
+            Key::PostgresCa => path(&self.postgres_tls.ca),
+            Key::PostgresCertificate => path(&self.postgres_tls.certificate),
+            Key::PostgresKey => path(&self.postgres_tls.key),
             Key::Neo4j => self.neo4j.as_ref().map(load::masked_url),
             Key::Neo4jPasswordFile => path(&self.neo4j_password_file),
             Key::DocumentTopics => self.document_topics.clone(),

@@ -9,6 +9,7 @@ use super::key::{self, Key};
 use super::mistake::{Mistakes, Origin};
 use super::value::{self, FeedPlace, Raw};
 use super::{Secret, Settings};
+use crate::sinks::postgres::{ConnectionString, Protection, TlsFiles};
 
 /// The settings from flags over environment over file over defaults, or everything that is wrong with them.
 ///
@@ -110,6 +111,11 @@ impl Resolver {
             sqlite: self.take(Key::Sqlite, value::path),
             postgres: self.take(Key::Postgres, value::postgres),
             postgres_password_file: self.take(Key::PostgresPasswordFile, value::path),
+            postgres_tls: TlsFiles {
+                ca: self.take(Key::PostgresCa, value::path),
+                certificate: self.take(Key::PostgresCertificate, value::path),
+                key: self.take(Key::PostgresKey, value::path),
+            },
             neo4j: self.take(Key::Neo4j, value::neo4j),
             neo4j_password_file: self.take(Key::Neo4jPasswordFile, value::path),
             document_topics: self.take(Key::DocumentTopics, value::topic_prefix),
@@ -134,7 +140,8 @@ impl Resolver {
             self.mistakes.add(place, format!("{prefix}.* are the topics that dumps are published to (topic_prefix): name another prefix"));
         }
         self.check_kafka_security();
-        let postgres = |url: &str| url.parse::<tokio_postgres::Config>().is_ok_and(|url| url.get_password().is_some());
+        self.check_postgres_security(&settings);
+        let postgres = |url: &str| url.parse::<ConnectionString>().is_ok_and(|url| url.config.get_password().is_some());
         self.check_password(Key::Postgres, Key::PostgresPasswordFile, &settings.postgres, &settings.postgres_password_file, postgres);
         let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
         self.check_password(Key::Neo4j, Key::Neo4jPasswordFile, &settings.neo4j, &settings.neo4j_password_file, neo4j);
@@ -169,6 +176,7 @@ impl Resolver {
             (settings.sqlite, settings.postgres, settings.neo4j) = (None, None, None);
             (settings.document_topics, settings.feed) = (None, None);
             (settings.postgres_password_file, settings.neo4j_password_file) = (None, None);
+            settings.postgres_tls = TlsFiles::default();
         }
     }
 
@@ -217,6 +225,45 @@ impl Resolver {
             )),
             (_, Some(password), Some(file)) => wrong.push((file, format!("there is a password in {password} too; leave one of them out"))),
             _ => {}
+        }
+        wrong.into_iter().for_each(|(place, words)| self.mistakes.add(place, words));
+    }
+
+    /// Files without a server, without each other, twice, or for a connection that is not verified, would be forgotten in silence.
+    fn check_postgres_security(&mut self, settings: &Settings) {
+        use Key::{Postgres, PostgresCa, PostgresCertificate, PostgresKey};
+        let given = |key: Key| self.layers.iter().rfind(|(of, _, _)| *of == key).map(|(_, origin, _)| origin.place(key));
+        let mut wrong = Vec::new();
+        for (key, other) in [
+            (PostgresCa, Postgres),
+            (PostgresCertificate, Postgres),
+            (PostgresKey, Postgres),
+            (PostgresCertificate, PostgresKey),
+            (PostgresKey, PostgresCertificate),
+        ] {
+            if let (Some(place), None) = (given(key), given(other)) {
+                wrong.push((place, format!("is of no use without {}", other.flag())));
+            }
+        }
+        let url = settings.postgres.as_ref().and_then(|url| url.reveal().parse::<ConnectionString>().ok());
+        if let Some((url, server)) = url.zip(given(Postgres)) {
+            let ConnectionString { protection, files: named, .. } = url;
+            let flags = &settings.postgres_tls;
+            for (key, flag, named) in [
+                (PostgresCa, &flags.ca, &named.ca),
+                (PostgresCertificate, &flags.certificate, &named.certificate),
+                (PostgresKey, &flags.key, &named.key),
+            ] {
+                if let (Some(place), Some(_), Some(_)) = (given(key), flag, named) {
+                    wrong.push((place, format!("{server} names such a file too; leave one of them out")));
+                }
+            }
+            if named.certificate.is_some() != named.key.is_some() {
+                wrong.push((server.clone(), "sslcert and sslkey are of no use without each other".to_owned()));
+            }
+            if let Some(protection) = protection.filter(|mode| *mode < Protection::Require && (flags.ca.is_some() || named.ca.is_some())) {
+                wrong.push((server, format!("with sslmode={protection} the CA that is named is never asked: say sslmode=verify-full")));
+            }
         }
         wrong.into_iter().for_each(|(place, words)| self.mistakes.add(place, words));
     }

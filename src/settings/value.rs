@@ -11,6 +11,7 @@ use url::Url;
 
 use super::Secret;
 use crate::kafka::Sasl;
+use crate::sinks::postgres::{ConnectionString, Unreadable};
 
 /// A value as it was written.
 #[derive(Clone, Debug)]
@@ -247,10 +248,13 @@ pub(super) fn log_format(raw: &Raw) -> Result<LogFormat, String> {
 /// A URL or a key-value connection string. Neither it nor the parser's words are repeated: both may hold the password.
 pub(super) fn postgres(raw: &Raw) -> Result<Secret, String> {
     let given = raw.text(POSTGRES)?;
-    match given.parse::<tokio_postgres::Config>() {
-        Ok(config) if !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty() => Ok(Secret::new(given)),
+    match given.parse::<ConnectionString>() {
+        Ok(ConnectionString { config, .. }) if !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty() => {
+            Ok(Secret::new(given))
+        }
         Ok(_) => wrong("a value without a host", POSTGRES),
-        Err(_) => wrong("a value that is no URL (special characters in a password are written as %40 and so on)", POSTGRES),
+        Err(Unreadable::Form) => wrong("a value that is no URL (special characters in a password are written as %40 and so on)", POSTGRES),
+        Err(Unreadable::Protection) => wrong("its sslmode", "disable, prefer, require, verify-ca or verify-full"),
     }
 }
 

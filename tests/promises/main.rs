@@ -8,6 +8,7 @@ mod dead_letters;
 mod deletes;
 mod disk;
 mod document_topics;
+mod encrypted;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod feed;

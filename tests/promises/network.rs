@@ -43,6 +43,11 @@ fn host(url: &str) -> &str {
     url.rsplit_once('@').expect("a user").1.split('/').next().expect("a host")
 }
 
+/// The URL by way of the proxy, which is to see what is said.
+fn in_the_clear(proxy: &Proxy, url: &str) -> String {
+    format!("{}?sslmode=disable", proxy.instead(url))
+}
+
 /// A refresh of a month that is under way, and reads slowly.
 fn start(home: &Home, number: usize, sinks: &str, points: &str) -> Child {
     let mut command = home.refreshing(&month(number), sinks);
@@ -83,7 +88,7 @@ fn postgres_behind_a_network_that_cuts_stalls_and_half_closes_holds_the_rows_and
     let (home, url) = (Home::new(), database.url());
     let proxy = Proxy::before(host(&url));
     for number in 0..2 {
-        let mut child = start(&home, number, &format!("-w 2 --postgres {}", proxy.instead(&url)), "");
+        let mut child = start(&home, number, &format!("-w 2 --postgres {}", in_the_clear(&proxy, &url)), "");
         if number == 0 {
             proxy.await_traffic(100_000, &mut child);
             trouble(&proxy, &mut child, 30_000);
@@ -231,7 +236,7 @@ fn a_postgres_that_falls_silent_for_good_is_told_wherever_the_run_stands_and_the
     let Some(database) = Database::new() else { return };
     let (home, url) = (Home::new(), database.url());
     let proxy = Proxy::before(host(&url));
-    let sink = format!("--postgres {}", proxy.instead(&url));
+    let sink = format!("--postgres {}", in_the_clear(&proxy, &url));
     let (place, any): (_, fn(&[u8]) -> bool) = (proxy.address.to_string(), |_| true);
     let words = ["PostgreSQL database", &place, SILENT];
     for seen in [
@@ -308,7 +313,7 @@ fn a_batch_of_postgres_whose_commit_was_answered_to_nobody_is_neither_lost_nor_w
     let Some(database) = Database::new() else { return };
     let (home, url) = (Home::new(), database.url());
     let proxy = Proxy::before(host(&url));
-    let sink = format!("--postgres {}", proxy.instead(&url));
+    let sink = format!("--postgres {}", in_the_clear(&proxy, &url));
     home.refresh(&month(0), &sink).json(0);
     // Every write of a row leaves a trace, one that changes nothing too.
     database.execute(
@@ -355,7 +360,7 @@ fn a_connection_that_the_network_has_forgotten_is_replaced_and_what_it_had_locke
     let Some(database) = Database::new() else { return };
     let (home, url) = (Home::new(), database.url());
     let proxy = Proxy::before(host(&url));
-    let mut child = start(&home, 0, &format!("--postgres {}", proxy.instead(&url)), "patience=return(5)");
+    let mut child = start(&home, 0, &format!("--postgres {}", in_the_clear(&proxy, &url)), "patience=return(5)");
     proxy.await_traffic(100_000, &mut child);
     proxy.forget();
     let ran = ended(child);
@@ -375,7 +380,7 @@ fn a_sink_that_is_slow_makes_the_source_wait_and_memory_stays_within_its_bound()
         (1..=3_000).map(|id| format!("<release id=\"{id}\"><title>T</title><notes>{notes}</notes></release>\n")).collect();
     let dumps = home.dumps("2026-01", &[("releases", format!("<releases>\n{releases}</releases>\n").as_bytes())]);
     let proxy = Proxy::before(host(&url));
-    let mut command = home.refreshing(&dumps, &format!("--memory 64MiB --postgres {}", proxy.instead(&url)));
+    let mut command = home.refreshing(&dumps, &format!("--memory 64MiB --postgres {}", in_the_clear(&proxy, &url)));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     proxy.await_traffic(2_000_000, &mut child);
     proxy.slow_down(200_000);

@@ -1,12 +1,13 @@
 //! Connections: settings out of a URL, errors that name the place and never the password, and the lock that keeps other runs out.
 
-use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config};
 
 use super::error::{failed, not_connected};
+use super::tls::Tls;
+use super::url::{ConnectionString, Protection, TlsFiles};
 use crate::sinks::patience::{connecting, within};
 use crate::sinks::{Access, Class, SinkError};
 
@@ -27,19 +28,20 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) config: Config,
+    pub(super) tls: Tls,
     pub(super) place: String,
 }
 
 impl Address {
     /// Reads a URL (or `key=value` text). What cannot be read is not repeated: it may be a part of the password.
-    pub(super) fn parse(url: &str, password: Option<&str>) -> Result<Address, SinkError> {
+    pub(super) fn parse(url: &str, password: Option<&str>, files: &TlsFiles) -> Result<Address, SinkError> {
         let unreadable = || {
             SinkError::stop(
                 "the PostgreSQL URL cannot be read; it has the form postgres://USER@HOST:5432/DATABASE, and in user and password \
                  the characters @ : / % ? # are written as %40 %3A %2F %25 %3F %23",
             )
         };
-        let mut config = Config::from_str(url).map_err(|_| unreadable())?;
+        let ConnectionString { mut config, protection, files: named } = url.parse().map_err(|_| unreadable())?;
         let strange = |text: &str| text.contains(['@', '/', ':']);
         // an unescaped @ in a password makes the rest of it a part of the host
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@')))
@@ -47,7 +49,14 @@ impl Address {
         {
             return Err(unreadable());
         }
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        if config.get_hosts().is_empty() {
+            // certificates are asked for the name of a host, which may be its address
+            let addresses: Vec<String> = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+            for address in addresses {
+                config.host(address);
+            }
+        }
+        if config.get_hosts().is_empty() {
             config.host("localhost");
         }
         if let Some(password) = password {
@@ -63,12 +72,27 @@ impl Address {
         config.keepalives(true).keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(retries);
         config.tcp_user_timeout(UNACKNOWLEDGED);
         let place = place(&config);
-        Ok(Address { config, place })
+        let files = TlsFiles {
+            ca: named.ca.or_else(|| files.ca.clone()),
+            certificate: named.certificate.or_else(|| files.certificate.clone()),
+            key: named.key.or_else(|| files.key.clone()),
+        };
+        let tls = Tls::new(&place, protection, &files)?;
+        // a CA that is named for nothing would be a promise that is not kept
+        if tls.protection > Protection::Prefer {
+            config.ssl_mode(SslMode::Require);
+        }
+        // as in libpq: a socket of this machine is not encrypted
+        #[cfg(unix)]
+        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
+            config.ssl_mode(SslMode::Disable);
+        }
+        Ok(Address { config, tls, place })
     }
 
     /// A new connection.
     pub(super) async fn connect(&self, access: Access) -> Result<Client, SinkError> {
-        let connected = async { self.config.connect(NoTls).await.map_err(|e| not_connected(&self.place, e)) };
+        let connected = async { self.config.connect(self.tls.connector.clone()).await.map_err(|e| not_connected(self, e)) };
         let (client, connection) = within(Some(self.patience()), &self.place, connected).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -175,7 +199,6 @@ fn place(config: &Config) -> String {
             #[cfg(unix)]
             Host::Unix(path) => format!("{}:{}", path.display(), port(i)),
         })
-        .chain(config.get_hostaddrs().iter().take(usize::from(config.get_hosts().is_empty())).map(|addr| format!("{addr}:{}", port(0))))
         .collect();
     let user = config.get_user().unwrap_or("(the default user)");
     format!("PostgreSQL database {} at {} as user {user}", config.get_dbname().unwrap_or(user), hosts.join(","))
@@ -187,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_place_names_host_port_database_and_user_and_never_the_password() -> Result<(), SinkError> {
-        let address = Address::parse("postgres://me:hush%40@db.example:6543/music", None)?;
+        let address = Address::parse("postgres://me:hush%40@db.example:6543/music", None, &TlsFiles::default())?;
         assert_eq!(address.place, "PostgreSQL database music at db.example:6543 as user me");
-        let address = Address::parse("postgres://me@/music", Some("hush"))?;
+        let address = Address::parse("postgres://me@/music", Some("hush"), &TlsFiles::default())?;
         assert_eq!(address.place, "PostgreSQL database music at localhost:5432 as user me");
         assert_eq!(address.config.get_password(), Some(&b"hush"[..]));
         Ok(())
@@ -198,7 +221,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_read_is_not_repeated() {
         for url in ["postgres://me:hu@sh@db/music", "postgres://me:hush@db:port/music", "nonsense hush", "postgres://me:hu/sh@db/music"] {
-            match Address::parse(url, None) {
+            match Address::parse(url, None, &TlsFiles::default()) {
                 Ok(address) => assert!(!address.place.contains("sh"), "{}", address.place),
                 Err(error) => assert!(!error.to_string().contains("sh") && error.class == Class::Stop, "{error}"),
             }

@@ -5,6 +5,7 @@ use std::io;
 
 use tokio_postgres::Error;
 
+use super::connect::Address;
 use crate::sinks::{Class, SinkError};
 
 /// What is to be done about an SQLSTATE.
@@ -52,7 +53,10 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
 }
 
 /// The error of an attempt to connect, with what to do about it.
-pub(super) fn not_connected(place: &str, error: Error) -> SinkError {
+pub(super) fn not_connected(Address { place, tls, .. }: &Address, error: Error) -> SinkError {
+    if let Some(words) = tls.refusal(&error) {
+        return SinkError::new(Class::Stop, format!("{place}: {words}"), error);
+    }
     let help = match error.code().map(|state| state.code()) {
         Some("28P01" | "28000") => "the server refuses this user or password; check both",
         Some("3D000") => "there is no such database; make it with CREATE DATABASE, or name another",

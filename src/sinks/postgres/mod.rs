@@ -11,6 +11,8 @@ mod error;
 mod letters;
 mod merge;
 mod rows;
+mod tls;
+mod url;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -19,13 +21,15 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, Error, IsolationLevel, NoTls, Transaction};
+use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 use uuid::Uuid;
 
 use super::patience::{patience, patiently, within};
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
 use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::model::{Kind, PerKind};
+pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
+
 use connect::{Address, Backend, at_start};
 use error::failed;
 
@@ -55,8 +59,8 @@ impl Postgres {
     /// Connects, and for [`Access::Write`] locks other runs out. A password given here goes before one in the URL.
     ///
     /// Not to be called, nor any method, on a thread that already runs async code.
-    pub fn open(url: &str, password: Option<&str>, access: Access) -> Result<Postgres, SinkError> {
-        let address = Address::parse(url, password)?;
+    pub fn open(url: &str, password: Option<&str>, files: &TlsFiles, access: Access) -> Result<Postgres, SinkError> {
+        let address = Address::parse(url, password, files)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("postgres")
@@ -87,7 +91,7 @@ impl Postgres {
 
     fn pool(&self, size: usize) -> Result<Pool, SinkError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        Pool::builder(Manager::from_config(self.address.config.clone(), NoTls, fast))
+        Pool::builder(Manager::from_config(self.address.config.clone(), self.address.tls.connector.clone(), fast))
             .max_size(size)
             .build()
             .map_err(|e| SinkError::new(Class::Stop, "a pool of connections could not be made", e))

@@ -68,7 +68,7 @@ impl PostgresWriter {
         let place = self.address.place.as_str();
         let connected = async {
             let client = self.pool.get().await.map_err(|error| match error {
-                PoolError::Backend(error) => not_connected(place, error),
+                PoolError::Backend(error) => not_connected(&self.address, error),
                 error => SinkError::new(Class::Retry, format!("{place}: no connection to be had"), error),
             })?;
             let prepare = async {

@@ -10,7 +10,7 @@ use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 use uuid::Uuid;
 
 use crate::model::{Change, DeadLetter, Digest, Key, Kind, PerKind, Stage, Verdict};
-use crate::sinks::postgres::Postgres;
+use crate::sinks::postgres::{Postgres, TlsFiles};
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Batch, Epoch, KindEnd, KindRun, Need, Run, Sink, SinkError, Writer};
 
@@ -123,7 +123,7 @@ impl InDatabase {
 
 impl Store for InDatabase {
     fn open(&self, access: Access) -> Result<Box<dyn Sink>, SinkError> {
-        Ok(Box::new(Postgres::open(&self.url(&self.name), Some(&self.password()), access)?))
+        Ok(Box::new(Postgres::open(&self.url(&self.name), Some(&self.password()), &TlsFiles::default(), access)?))
     }
 
     fn sql(&self, sql: &str) -> Result<Vec<Vec<String>>, Box<dyn Error>> {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::harness::*;
 use crate::model::{Kind, Verdict};
-use crate::sinks::postgres::Postgres;
+use crate::sinks::postgres::{Postgres, TlsFiles};
 use crate::sinks::{Access, Class, Need};
 
 fn in_database(test: impl FnOnce(&InDatabase) -> Outcome) -> Outcome {
@@ -118,7 +118,7 @@ fn a_document_that_the_server_refuses_is_rejected_and_the_writer_goes_on() -> Ou
 fn what_cannot_be_connected_to_is_named_and_the_password_is_not() -> Outcome {
     in_database(|store| {
         let told = |url: &str, password: &str, words: [&str; 2]| {
-            let error = Postgres::open(url, Some(password), Access::Write).err().ok_or("connected")?;
+            let error = Postgres::open(url, Some(password), &TlsFiles::default(), Access::Write).err().ok_or("connected")?;
             let text = error.to_string();
             assert!(error.class == Class::Stop && words.iter().all(|word| text.contains(word)), "{text}");
             assert!(!text.contains("hush"), "{text}");
