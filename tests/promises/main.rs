@@ -36,6 +36,7 @@ mod rebuild;
 mod rejects;
 mod repair;
 mod replay;
+mod secrets;
 mod secured;
 mod standing;
 mod state;
