@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::{open, output};
 use crate::model::Kind;
 use crate::rebuild::{Rebuilt, rebuild};
-use crate::settings::{Flags, Group, Key, Mistakes, OutputFlags, Settings, StateFlags, load};
+use crate::settings::{Flags, Group, Key, Mistakes, OutputFlags, PostgresFlags, Settings, StateFlags, load};
 use crate::state::State;
 use crate::telemetry::words::count;
 use crate::telemetry::{Progress, Style};
@@ -48,9 +48,9 @@ pub struct RebuildArgs {
     /// The store: a SQLite file, or PostgreSQL as postgresql://user@host:5432/database
     #[arg(long, value_name = "FILE|URL", required = true)]
     pub from: Option<String>,
-    /// File that holds PostgreSQL's password, so that it need not be in the URL
-    #[arg(long, value_name = "FILE")]
-    pub postgres_password_file: Option<std::path::PathBuf>,
+    /// How PostgreSQL is connected to.
+    #[command(flatten)]
+    pub connection: PostgresFlags,
     /// The folder for the state.
     #[command(flatten)]
     pub state: StateFlags,
@@ -64,7 +64,7 @@ impl Group for RebuildArgs {
         let is_url = |from: &&String| from.starts_with("postgres://") || from.starts_with("postgresql://");
         flags.give(Key::Postgres, self.from.as_ref().filter(is_url));
         flags.give(Key::Sqlite, self.from.as_ref().filter(|from| !is_url(from)));
-        flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
+        self.connection.put(flags);
         self.state.put(flags);
         self.output.put(flags);
     }

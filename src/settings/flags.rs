@@ -114,6 +114,14 @@ pub struct TableFlags {
     /// PostgreSQL, as postgresql://user@host:5432/database
     #[arg(long, value_name = "URL", help_heading = "Sinks")]
     pub postgres: Option<String>,
+    /// How PostgreSQL is connected to.
+    #[command(flatten)]
+    pub connection: PostgresFlags,
+}
+
+/// How PostgreSQL is connected to.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PostgresFlags {
     /// File that holds PostgreSQL's password, so that it need not be in the URL
     #[arg(long, value_name = "FILE", help_heading = "Sinks")]
     pub postgres_password_file: Option<PathBuf>,
@@ -235,6 +243,12 @@ impl Group for TableFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Sqlite, self.sqlite.as_ref());
         flags.give(Key::Postgres, self.postgres.as_ref());
+        self.connection.put(flags);
+    }
+}
+
+impl Group for PostgresFlags {
+    fn put(&self, flags: &mut Flags) {
         flags.give(Key::PostgresPasswordFile, self.postgres_password_file.as_ref());
         flags.give(Key::PostgresCa, self.postgres_ca.as_ref());
         flags.give(Key::PostgresCertificate, self.postgres_certificate.as_ref());

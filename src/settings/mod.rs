@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use flags::{
-    DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags, TableFlags,
+    DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags,
+    TableFlags,
 };
 pub use key::Key;
 pub use load::load;
