@@ -173,12 +173,20 @@ pub fn sqlite_rows(path: &Path) -> Rows {
 pub struct Database {
     server: String,
     name: String,
+    /// The whole server is thrown away, so it need not be dropped.
+    thrown_away: bool,
 }
 
 impl Database {
     /// `None`, with a word, where no server is named.
     pub fn new() -> Option<Database> {
         Database::made("")
+    }
+
+    /// The one of a server of the test's own.
+    pub fn at(url: &str) -> Database {
+        let (_, name) = url.rsplit_once('/').expect("a URL that ends with a database");
+        Database { server: url.to_owned(), name: name.to_owned(), thrown_away: true }
     }
 
     /// Another with the same content.
@@ -194,7 +202,7 @@ impl Database {
         };
         let name = format!("discodiff_promise_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         execute(&server, &format!("CREATE DATABASE {name} {how}"));
-        Some(Database { server, name })
+        Some(Database { server, name, thrown_away: false })
     }
 
     pub fn url(&self) -> String {
@@ -228,6 +236,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.thrown_away {
+            return;
+        }
         execute(&self.server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }

@@ -1,4 +1,4 @@
-//! Brokers that stop, come back, or stay away, in the midst of publishing and of refreshing. On a broker of the test's own.
+//! Servers that stop, come back, or stay away, in the midst of publishing and of refreshing. On servers of the test's own.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,31 +9,41 @@ use super::broker::Broker;
 use super::generated::small;
 use super::harness::{Home, KINDS, Ran, assert_same, fault};
 
-/// A broker that is started and stopped at will; gone with all its data at the end, however the test ends.
+/// How long a server is away; it takes some seconds more to start.
+const AWAY: Duration = Duration::from_secs(20);
+
+/// A server that is started and stopped at will; gone with all its data at the end, however the test ends.
 struct Server {
+    /// `kafka`, `postgres` or `neo4j`.
+    service: &'static str,
     folder: PathBuf,
     jars: PathBuf,
 }
 
 impl Server {
-    /// `None`, with a word, where the tests have no Kafka, or one that `scripts/services.sh` did not start.
-    fn new(name: &str) -> Option<Server> {
+    /// `None`, with a word, where the tests have no such server, or none that `scripts/services.sh` started.
+    fn new(service: &'static str, name: &str) -> Option<Server> {
         let jars = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/services/lib");
         let jars = std::env::var_os("SERVICES_LIB").map_or_else(jars, PathBuf::from);
-        if std::env::var_os("DISCODIFF_TEST_KAFKA").is_none() || !jars.join("kafka").is_dir() {
-            println!("skipped: DISCODIFF_TEST_KAFKA is not set, or there are no jars in {}", jars.display());
+        let variable = format!("DISCODIFF_TEST_{}", service.to_uppercase());
+        if std::env::var_os(&variable).is_none() || !(service == "postgres" || jars.join(service).is_dir()) {
+            println!("skipped: {variable} is not set, or there are no jars in {}", jars.display());
             return None;
         }
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        let server = Server { folder, jars };
+        // Where PostgreSQL may run as another user.
+        let folder = std::env::var_os("SERVICES_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+        let server = Server { service, folder: folder.join(format!("{name}-{}", std::process::id())), jars };
         server.start();
         Some(server)
     }
 
     fn services(&self, what: &str) -> std::process::Output {
         let mut command = Command::new("bash");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services.sh")).args([what, "kafka"]).env("SERVICES_DIR", &self.folder);
-        command.env("SERVICES_LIB", &self.jars).env("KAFKA_HEAP", "256m").env_remove("KAFKA_PORT").env_remove("KAFKA_CONTROLLER_PORT");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services.sh")).args([what, self.service]);
+        command.env("SERVICES_DIR", &self.folder).env("SERVICES_LIB", &self.jars).env("KAFKA_HEAP", "256m").env("NEO4J_HEAP", "512m");
+        for port in ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "POSTGRES_PORT", "NEO4J_PORT", "NEO4J_HTTP_PORT"] {
+            command.env_remove(port);
+        }
         command.stdin(Stdio::null()).output().expect("bash starts")
     }
 
@@ -42,21 +52,27 @@ impl Server {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn broker(&self, prefix: &str) -> Broker {
+    /// Its address, as tests are told of the server that they share.
+    fn address(&self) -> String {
         let told = String::from_utf8(self.services("env").stdout).expect("text");
-        let address = told.lines().find_map(|line| line.strip_prefix("DISCODIFF_TEST_KAFKA=")).expect("an address");
-        Broker::at(address, prefix)
+        let variable = format!("DISCODIFF_TEST_{}=", self.service.to_uppercase());
+        let address = told.lines().find_map(|line| line.trim_start_matches("export ").strip_prefix(&variable)).expect("an address");
+        address.trim_matches('\'').to_owned()
     }
 
-    /// Ends the broker by a signal, and waits until it has ended.
+    fn broker(&self, prefix: &str) -> Broker {
+        Broker::at(&self.address(), prefix)
+    }
+
+    /// Ends it by a signal, and waits until it has ended.
     fn end(&self, signal: &str) {
-        fault("a broker ended");
-        let noted = std::fs::read_to_string(self.folder.join("pid/kafka")).expect("a pid");
+        fault("a server ended");
+        let noted = std::fs::read_to_string(self.folder.join("pid").join(self.service)).expect("a pid");
         let pid = noted.split_whitespace().next().expect("a pid");
         send(pid.parse().expect("a number"), signal);
         let begun = Instant::now();
         while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the broker does not end");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server does not end");
             sleep(Duration::from_millis(20));
         }
     }
@@ -64,7 +80,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if std::fs::read(self.folder.join("pid/kafka")).is_ok() {
+        if std::fs::read(self.folder.join("pid").join(self.service)).is_ok() {
             self.services("stop");
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -119,7 +135,7 @@ fn pausing(place: &str, milliseconds: u32) -> String {
 
 #[test]
 fn a_broker_that_stops_and_starts_again_costs_time_and_nothing_else() {
-    let Some(server) = Server::new("restarted") else { return };
+    let Some(server) = Server::new("kafka", "restarted") else { return };
     let home = Home::new();
     home.refresh(&small().folders()[0], "--state files --sqlite files.sqlite").json(0);
     for (signal, place) in [("KILL", "in-transaction"), ("TERM", "after-transaction")] {
@@ -148,7 +164,7 @@ fn a_broker_that_stops_and_starts_again_costs_time_and_nothing_else() {
 
 #[test]
 fn a_broker_that_stays_away_is_told_when_patience_is_over_and_the_same_command_goes_on_later() {
-    let Some(server) = Server::new("gone") else { return };
+    let Some(server) = Server::new("kafka", "gone") else { return };
     let (broker, home) = (server.broker("gone"), Home::new());
     home.refresh(&small().folders()[0], "--state files --sqlite files.sqlite").json(0);
     let artists = || broker.records("artists").len();
@@ -200,4 +216,56 @@ fn a_broker_that_stays_away_is_told_when_patience_is_over_and_the_same_command_g
     server.start();
     home.run(&refresh(&broker, "state")).json(0);
     assert_same(&home.sqlite("state.sqlite"), &home.sqlite("files.sqlite"), "after a broker that stayed away");
+}
+
+/// Waits until something of an epoch is written: all sinks are begun by then.
+fn written(home: &Home, epoch: usize) {
+    let begun = Instant::now();
+    let count = || {
+        let sqlite = rusqlite::Connection::open(home.path("store.sqlite")).ok()?;
+        let sql = format!("SELECT count(*) FROM changes WHERE epoch = {epoch}");
+        sqlite.query_row(&sql, [], |row| row.get::<_, u64>(0)).ok()
+    };
+    while count().unwrap_or(0) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing was written");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A store that goes away in the midst of a month, and is back after [`AWAY`].
+fn store_that_goes_away(server: &Server, signal: &str, sink: &str) -> Home {
+    let home = Home::new();
+    let line =
+        |month: usize| format!("refresh --json --state state {sink} --sqlite store.sqlite --dumps {}", small().folders()[month].display());
+    for month in 0..2 {
+        let points = "block-records=return(40);batch-rows=return(60);before-block=sleep(60)";
+        let run = started(&home, &line(month), points);
+        written(&home, month + 1);
+        server.end(signal);
+        sleep(AWAY);
+        server.start();
+        let ran = ended(run);
+        ran.json(0);
+        ran.said(&["trying again"]);
+    }
+    assert_eq!(home.run(&format!("verify --json --state state {sink} --sqlite store.sqlite")).json(0)["equal"], true);
+    home
+}
+
+#[test]
+fn a_postgres_that_is_away_for_twenty_seconds_costs_time_and_nothing_else() {
+    let Some(server) = Server::new("postgres", "away") else { return };
+    let home = store_that_goes_away(&server, "INT", &format!("--postgres {}", server.address()));
+    let database = super::harness::Database::at(&server.address());
+    assert_same(&database.rows(), &home.sqlite("store.sqlite"), "PostgreSQL and SQLite");
+    let changes = "SELECT epoch || ' ' || kind || ' ' || id || ' ' || op || ' ' || coalesce(fields::text, '') FROM changes";
+    let told = home.told("store.sqlite").into_iter().filter_map(|line| line.strip_prefix("change ").map(str::to_owned));
+    let plain = |line: String| line.replace(", ", ",");
+    assert!(database.texts(changes).into_iter().map(plain).collect::<std::collections::BTreeSet<_>>() == told.collect(), "changes");
+}
+
+#[test]
+fn a_neo4j_that_is_away_for_twenty_seconds_costs_time_and_nothing_else() {
+    let Some(server) = Server::new("neo4j", "gone-graph") else { return };
+    store_that_goes_away(&server, "KILL", &format!("--neo4j {}", server.address()));
 }
