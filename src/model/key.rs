@@ -94,7 +94,16 @@ impl<T> IndexMut<Kind> for PerKind<T> {
 
 /// (kind, id) in eight bytes; keys of one kind are contiguous and in the order of their ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
 pub struct Key(u64);
+
+impl TryFrom<u64> for Key {
+    type Error = String;
+
+    fn try_from(bits: u64) -> Result<Key, String> {
+        Key::from_bits(bits).ok_or_else(|| format!("{bits} is the number of no key"))
+    }
+}
 
 impl Key {
     const ID_BITS: u32 = 56;
@@ -178,5 +187,16 @@ mod tests {
         assert_eq!(shard(Kind::Artist, 1), Some(1));
         assert_eq!(shard(Kind::Release, 19_341_287), shard(Kind::Release, 19_341_287));
         assert_eq!(Key::new(Kind::Artist, 0), None);
+    }
+
+    #[test]
+    fn a_number_that_is_no_key_s_is_not_read_as_one() {
+        let key = Key::new(Kind::Release, 7).expect("a key");
+        let bytes = |number: u64| bincode::serialize(&number).expect("written");
+        let read = |number: u64| bincode::deserialize::<Key>(&bytes(number)).map_err(|error| error.to_string());
+        assert_eq!((read(key.to_bits()), bincode::serialize(&key).expect("written")), (Ok(key), bytes(key.to_bits())));
+        for number in [0, 4 << 56 | 7, u64::MAX, 1 << 56] {
+            assert_eq!(read(number), Err(format!("{number} is the number of no key")));
+        }
     }
 }
