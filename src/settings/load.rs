@@ -184,7 +184,7 @@ mod tests {
         ] {
             assert_eq!(masked(&Secret::new(url)), "postgresql://u:***@h:5433/db");
         }
-        assert_eq!(masked(&Secret::new("postgresql://u@h/db?sslmode=require")), "postgresql://u@h/db?sslmode=require");
+        assert_eq!(masked(&Secret::new("postgresql://u@h:5433/db?sslmode=require")), "postgresql://u@h:5433/db?sslmode=require");
         assert_eq!(masked_url(&Secret::new("bolt://u:hunter2@h:7687/db")), "bolt://u:***@h:7687/db");
         assert_eq!(masked_url(&Secret::new("bolt://u@h")), "bolt://u@h");
     }

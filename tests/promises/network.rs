@@ -131,8 +131,9 @@ fn neo4j_behind_a_network_that_cuts_stalls_and_half_closes_holds_the_graph_of_an
 
 /// The one listener whose clients are told to come to the proxy.
 struct Proxied {
-    proxy: Proxy,
+    /// Taken out first, it is dropped after the proxy, which has the port until then.
     _one: MutexGuard<'static, ()>,
+    proxy: Proxy,
 }
 
 impl Proxied {
@@ -145,7 +146,7 @@ impl Proxied {
             return None;
         };
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Proxied { proxy: Proxy::at(&proxy, &proxied), _one: one })
+        Some(Proxied { _one: one, proxy: Proxy::at(&proxy, &proxied) })
     }
 }
 
@@ -158,7 +159,7 @@ fn start_by(proxy: &Proxy, broker: &Broker, home: &Home, line: &str, points: &st
 
 #[test]
 fn what_is_published_through_a_network_that_cuts_stalls_and_half_closes_is_there_once() {
-    let (Some(broker), Some(Proxied { proxy, _one })) = (Broker::new(), Proxied::new()) else { return };
+    let (Some(broker), Some(Proxied { _one, proxy })) = (Broker::new(), Proxied::new()) else { return };
     let home = Home::new();
     let mut child = start_by(&proxy, &broker, &home, &format!("publish --partitions 3 --dumps {}", month(0).display()), "");
     proxy.await_traffic(60_000, &mut child);
@@ -173,7 +174,7 @@ fn what_is_published_through_a_network_that_cuts_stalls_and_half_closes_is_there
 
 #[test]
 fn topics_behind_a_network_that_cuts_stalls_and_half_closes_are_read_and_written_as_by_an_undisturbed_run() {
-    let (Some(broker), Some(Proxied { proxy, _one })) = (Broker::new(), Proxied::new()) else { return };
+    let (Some(broker), Some(Proxied { _one, proxy })) = (Broker::new(), Proxied::new()) else { return };
     let home = Home::new();
     let (files, _) = by_files(&[month(0)]);
     home.publish(&month(0), &broker, "--partitions 3").json(0);
@@ -273,7 +274,7 @@ fn a_neo4j_that_falls_silent_for_good_is_told_wherever_the_run_stands_and_the_sa
 
 #[test]
 fn brokers_that_fall_silent_for_good_are_told_and_the_same_command_goes_on() {
-    let (Some(broker), Some(Proxied { proxy, _one })) = (Broker::new(), Proxied::new()) else { return };
+    let (Some(broker), Some(Proxied { _one, proxy })) = (Broker::new(), Proxied::new()) else { return };
     let home = Home::new();
     home.publish(&month(0), &broker, "--partitions 3").json(0);
     let refresh = |sink: &str| format!("refresh --kafka --partitions 3 --state state {sink}");
@@ -306,6 +307,24 @@ fn brokers_that_fall_silent_for_good_are_told_and_the_same_command_goes_on() {
     let files = by_files(&[month(0)]).0;
     assert_same(&home.sqlite("store.sqlite"), &files.sqlite("files.sqlite"), "SQLite");
     assert_same(&broker.folded(), &files.sqlite("files.sqlite"), "the feed folded");
+}
+
+#[test]
+fn positions_that_brokers_do_not_take_hold_up_no_run_whose_month_is_done() {
+    let (Some(broker), Some(Proxied { _one, proxy })) = (Broker::new(), Proxied::new()) else { return };
+    let home = Home::new();
+    home.publish(&month(0), &broker, "--partitions 3").json(0);
+    let mut child = start_by(&proxy, &broker, &home, "refresh --kafka --state state --null", "before-state=sleep(1500)");
+    while std::fs::read(home.path("state/g1-0.fingerprints")).is_err() {
+        assert!(child.try_wait().expect("asked").is_none(), "it ends later");
+        sleep(Duration::from_millis(10));
+    }
+    proxy.stall(true);
+    let begun = Instant::now();
+    let ran = ended(child);
+    ran.json(0);
+    ran.said(&["the positions of the group", "no answer within 10 s"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]

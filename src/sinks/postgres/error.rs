@@ -54,8 +54,8 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
 
 /// The error of an attempt to connect, with what to do about it.
 pub(super) fn not_connected(Address { place, tls, .. }: &Address, error: Error) -> SinkError {
-    if let Some(words) = tls.refusal(&error) {
-        return SinkError::new(Class::Stop, format!("{place}: {words}"), error);
+    if let Some((class, words)) = tls.refusal(&error) {
+        return SinkError::new(class, format!("{place}: {words}"), error);
     }
     let help = match error.code().map(|state| state.code()) {
         Some("28P01" | "28000") => "the server refuses this user or password; check both",

@@ -8,7 +8,7 @@ use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
 use tokio_postgres::Error;
 
 use super::url::{Protection, TlsFiles};
-use crate::sinks::SinkError;
+use crate::sinks::{Class, SinkError};
 
 /// What is trusted and what is shown.
 #[derive(Clone)]
@@ -16,6 +16,7 @@ pub(super) struct Tls {
     pub(super) connector: MakeTlsConnector,
     pub(super) protection: Protection,
     has_ca: bool,
+    shows: bool,
 }
 
 impl Tls {
@@ -54,11 +55,12 @@ impl Tls {
                 Ok(())
             });
         }
-        Ok(Tls { connector, protection, has_ca: files.ca.is_some() })
+        Ok(Tls { connector, protection, has_ca: files.ca.is_some(), shows: files.certificate.is_some() })
     }
 
-    /// Why encryption did not come about, in words that name the setting; nothing where it had no part in that.
-    pub(super) fn refusal(&self, error: &Error) -> Option<&'static str> {
+    /// Why encryption did not come about, in words that name the setting, and whether the next attempt may go another way; nothing where it
+    /// had no part in that.
+    pub(super) fn refusal(&self, error: &Error) -> Option<(Class, &'static str)> {
         let mut said = String::new();
         let mut cause = Some(error as &dyn std::error::Error);
         while let Some(error) = cause {
@@ -66,7 +68,12 @@ impl Tls {
             cause = error.source();
         }
         let server = error.as_db_error().map(|error| error.message()).unwrap_or_default();
-        Some(if said.contains("server does not support TLS") {
+        // A server may be gone before what it says of a certificate is heard. One that is being restarted hangs up too.
+        if self.shows && ["unexpected EOF", "Connection reset", "Broken pipe"].iter().any(|end| said.contains(end)) {
+            let words = "it hangs up, most likely as it asks for a certificate that it trusts (--postgres-certificate, --postgres-key)";
+            return Some((Class::Retry, words));
+        }
+        let words = if said.contains("server does not support TLS") {
             "it does not encrypt: switch it on there (ssl = on), or leave sslmode and --postgres-ca out where the way to it is safe"
         } else if said.contains("mismatch") && said.contains("certificate verify failed") {
             "its certificate is for another name than the host in --postgres: name one that the certificate holds, or say sslmode=verify-ca"
@@ -82,6 +89,7 @@ impl Tls {
             "no encrypted connection can be made"
         } else {
             return None;
-        })
+        };
+        Some((Class::Stop, words))
     }
 }

@@ -30,7 +30,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::catalogue::Attempt;
 use super::message::{self, Marker, Told};
-use crate::kafka::client::{self, Heard, patience};
+use crate::kafka::client::{self, ANSWER, Heard, patience};
 use crate::kafka::{Topics, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
@@ -150,9 +150,14 @@ pub fn commit(topics: &Topics, group: &str, reached: &[(Kind, Vec<i64>)]) -> Res
         }
     }
     let consumer = Arc::new(client::reader(topics, group, 1, false)?);
-    let done = consumer.commit(&offsets, CommitMode::Sync);
+    // The client has a patience of its own here, which nothing sets: it is asked on a thread that may be left behind.
+    let (asking, (answer, answered)) = (Arc::clone(&consumer), bounded(1));
+    thread::Builder::new().name("commit kafka".to_owned()).spawn(move || {
+        let _ = answer.send(asking.commit(&offsets, CommitMode::Sync));
+    })?;
+    let done = answered.recv_timeout(ANSWER);
     close(consumer);
-    Ok(done?)
+    Ok(done.map_err(|_| anyhow!("no answer within {} s", ANSWER.as_secs()))??)
 }
 
 /// Drops a client on a thread of its own.
