@@ -224,7 +224,7 @@ fn written(home: &Home, epoch: usize) {
     let count = || {
         let sqlite = rusqlite::Connection::open(home.path("store.sqlite")).ok()?;
         let sql = format!("SELECT count(*) FROM changes WHERE epoch = {epoch}");
-        sqlite.query_row(&sql, [], |row| row.get::<_, u64>(0)).ok()
+        sqlite.query_row(&sql, [], |row| row.get::<_, i64>(0)).ok()
     };
     while count().unwrap_or(0) == 0 {
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing was written");
