@@ -15,6 +15,7 @@ pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
+mod hint;
 pub mod kafka;
 pub mod letters;
 pub mod neo4j;
@@ -36,6 +37,7 @@ use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Verdict};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
+pub use hint::hint;
 pub use letters::DeadLetters;
 
 /// What a store is opened for.
