@@ -28,6 +28,7 @@ next month is parsed whole, once, and a graph is compared with it edge by edge."
 
 /// What `discodiff state` takes.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct StateArgs {
     /// What to do.
     #[command(subcommand)]

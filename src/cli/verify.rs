@@ -26,8 +26,8 @@ Examples:
   discodiff verify --state state --neo4j bolt://neo4j@db --neo4j-password-file password
       every node and relationship of the graph
   discodiff verify --state state --postgres postgresql://discogs@db/discogs --repair --dumps 2025-12
-      bring what differs back to the state, after a restored backup or a stray UPDATE, and look again;
-      the state holds no documents, so they are read from the month that was applied last
+      bring what differs back to the state, after a restored backup or a stray UPDATE, and look
+      again; the state holds no documents, so they are read from the month that was applied last
   discodiff verify --state state --postgres postgresql://discogs@db/discogs --repair \\
       --kafka --brokers kafka:9092
       the same from the topics that it was published to

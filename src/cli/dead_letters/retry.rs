@@ -14,11 +14,12 @@ const EXAMPLES: &str = "\
 Examples:
   discodiff dead-letters retry --dumps 2025-12 --state state
       read once more what was rejected, after discodiff was upgraded or the store's rule was changed
-  discodiff dead-letters retry --kafka --brokers kafka:9092 --state state --postgres postgresql://db/discogs
+  discodiff dead-letters retry --kafka --brokers kafka:9092 --state state \\
+      --postgres postgresql://discogs@db/discogs
       the same from the topics that the month was published to
 
-The dumps are those that were applied last: whether a rejected copy of a record counts depends on the
-others beside it. Kinds of which nothing was rejected are not read, and what is as it was is not
+The dumps are those that were applied last: whether a rejected copy of a record counts depends on
+the others beside it. Kinds of which nothing was rejected are not read, and what is as it was is not
 written. Name the sinks as for refresh. What is rejected again stays open, with exit status 3.";
 
 /// What `discodiff dead-letters retry` takes.
