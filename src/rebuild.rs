@@ -5,7 +5,7 @@
 //!   snapshots: month, file and sha256 of each kind ──────────────────────────────┴─ manifest, with the store's own id of the state
 //! ```
 //!
-//! What a store does not hold is not there afterwards: raw hashes (every record of the next month is parsed, once), links (a graph is
+//! What a store does not hold is not there afterwards: that a dump broke off, raw hashes (every record of the next month is parsed, once), links (a graph is
 //! compared edge by edge in the next refresh), and how far topics were read.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,14 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
     for kind in Kind::ALL {
         let last = snapshots.iter().filter(|row| row.kind == kind && row.complete).max_by_key(|row| row.epoch);
         let unfinished = standing.begun[kind].is_some();
-        let (Some(epoch), Some(last)) = (standing.kinds[kind].or(unfinished.then_some(own)), last) else { continue };
+        let (Some(epoch), Some(last)) = (standing.kinds[kind].or(unfinished.then_some(own)), last) else {
+            // The state holds nothing of it; what its first load has written so far is brought up by the next.
+            if let Some(begun) = snapshots.iter().filter(|row| row.kind == kind).max_by_key(|row| row.epoch).filter(|_| unfinished) {
+                let (month, file) = (begun.month.clone(), begun.file.clone());
+                rebuilt.insert(kind, Rebuilt { month, file, unfinished, ..Rebuilt::default() });
+            }
+            continue;
+        };
         progress.started(Subject::Kind(kind), None);
         let mut found = Rebuilt { month: last.month.clone(), file: last.file.clone(), unfinished, ..Rebuilt::default() };
         found.noted = last.records.filter(|_| !unfinished);
@@ -106,7 +113,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
         });
         rebuilt.insert(kind, found);
     }
-    if rebuilt.is_empty() {
+    if manifest.kinds.0.iter().all(Option::is_none) {
         bail!("no month was ever complete in the {name} that was named: begin with a new state and an empty store");
     }
     manifest.completed = manifest.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number);

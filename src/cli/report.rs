@@ -90,7 +90,7 @@ pub fn notes(notes: &Notes) -> Vec<String> {
     for (sink, kind, number) in &notes.behind {
         let plural = kind.plural();
         lines.push(format!(
-            "{sink} is still behind: {} {plural} that the state holds did not come; a dump that has them brings it up",
+            "{sink} is still behind: {} {plural} that the state holds did not come; a dump that has them brings it up, and verify --repair finds whether it has them all the same",
             count(*number)
         ));
     }

@@ -60,11 +60,14 @@ pub struct RebuildArgs {
     pub output: OutputFlags,
 }
 
+fn is_postgres(from: &str) -> bool {
+    from.starts_with("postgres://") || from.starts_with("postgresql://")
+}
+
 impl Group for RebuildArgs {
     fn put(&self, flags: &mut Flags) {
-        let is_url = |from: &&String| from.starts_with("postgres://") || from.starts_with("postgresql://");
-        flags.give(Key::Postgres, self.from.as_ref().filter(is_url));
-        flags.give(Key::Sqlite, self.from.as_ref().filter(|from| !is_url(from)));
+        flags.give(Key::Postgres, self.from.as_ref().filter(|from| is_postgres(from)));
+        flags.give(Key::Sqlite, self.from.as_ref().filter(|from| !is_postgres(from)));
         self.connection.put(flags);
         self.state.put(flags);
         self.output.put(flags);
@@ -75,6 +78,12 @@ impl StateArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         let Act::Rebuild(args) = &self.act;
+        let from = args.from.as_deref().unwrap_or_default();
+        if from.is_empty() || (from.contains("://") && !is_postgres(from)) {
+            let mut mistakes = Mistakes::default();
+            mistakes.add("--from", "right is the path of a SQLite file, or postgresql://user@host:5432/database");
+            return Err(mistakes);
+        }
         let mut settings = load(&Flags::of(&[args]).needing(&[Key::State]))?;
         settings.keep_one_with_tables();
         Ok(settings)
@@ -84,7 +93,7 @@ impl StateArgs {
 /// Rebuilds the state.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut store = open::store_with_tables(settings)?;
-    let mut state = State::open(settings.state_dir()?)?;
+    let mut state = State::open_anew(settings.state_dir()?)?;
     let rebuilt = rebuild(&mut state, &mut *store, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
     let sound = rebuilt.values().all(Rebuilt::is_sound);
     if settings.json {

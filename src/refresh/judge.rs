@@ -123,8 +123,18 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
             );
         }
     }
+    if allowed.retry && snapshot.files.iter().all(|(kind, file)| file.is_none() || manifest.kinds[kind].is_none()) {
+        bail!("the state holds nothing of these dumps: name the state that refresh was given, or run the refresh to its end first");
+    }
     for (kind, file) in snapshot.files.iter().filter(|_| allowed.retry) {
         let (Some(file), Some(applied)) = (file, &manifest.kinds[kind]) else { continue };
+        if applied.sha256.is_empty() {
+            bail!(
+                "the {kind}s of the state were made anew from a store that was not as it was written: refresh with the dumps of {} or of a \
+                 later month first",
+                applied.month
+            );
+        }
         if file.sha256 != applied.sha256 {
             bail!(
                 "{} of {} is not what the state holds of {}s, {} of {}: name the dumps that were applied last; a refresh to others \
@@ -138,7 +148,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
         }
     }
     let files = PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone()));
-    let same = |begun: &&Begun| begun.files == files && begun.deletes == Some(deletes);
+    let same = |begun: &&Begun| begun.files == files && begun.deletes == Some(deletes) && begun.retry == allowed.retry;
     let resumed = manifest.begun.as_ref().filter(same).map(|begun| begun.epoch);
     let stands: Vec<_> = sinks
         .iter()

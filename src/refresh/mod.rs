@@ -117,6 +117,11 @@ fn refresh_opened(
     let members = members(state.manifest(), sinks)?;
     let Some(mut plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
         let mut manifest = state.manifest().clone();
+        // All sinks are current: what was begun of this very snapshot has left nothing in them.
+        let of_this = |begun: &mut Begun| {
+            begun.files.iter().all(|(kind, sha256)| *sha256 == snapshot.files[kind].as_ref().map(|file| file.sha256.clone()))
+        };
+        manifest.abandoned.extend(manifest.begun.take_if(of_this).map(|begun| begun.epoch.number));
         note_reached(&mut manifest, &snapshot);
         if manifest != *state.manifest() {
             state.replace(manifest)?;
@@ -157,6 +162,7 @@ fn refresh_opened(
         epoch: plan.epoch,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())),
         deletes: Some(request.deletes()),
+        retry: request.allowed.retry,
     });
     state.replace(manifest.clone())?;
 
@@ -322,7 +328,7 @@ fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Membe
         let standing = sink.standing()?;
         if let Some(other) = standing.state.filter(|state| *state != manifest.state) {
             bail!(
-                "{}: the store belongs to the state {other}, and this is the state {}: name the state that it was filled from, or an empty store. It stays as it was",
+                "{}: the store belongs to the state {other}, and this is the state {}: name the state that it was filled from (or make that anew: state rebuild), or an empty store. It stays as it was",
                 sink.name(),
                 manifest.state
             );

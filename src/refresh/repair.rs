@@ -68,9 +68,18 @@ pub fn repair(request: &Request, dumps: Dumps<'_>, open: impl FnOnce() -> Result
 
 fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: &mut [Box<dyn Sink>]) -> Result<Repaired> {
     let begun = Instant::now();
+    for (kind, held) in state.manifest().kinds.iter().filter_map(|(kind, held)| Some((kind, held.as_ref()?))) {
+        if held.sha256.is_empty() {
+            bail!(
+                "the {kind}s of the state were made anew from a store that was not as it was written: refresh with the dumps of {} or of a \
+                 later month first, and repair then",
+                held.month
+            );
+        }
+    }
     if state.manifest().begun.is_some() {
         bail!(
-            "a refresh was begun and did not end, and stores may hold some of it: run it again first, which brings them to the end of it"
+            "a refresh was begun and did not end, and stores may hold some of it: run it again first (dead-letters retry, where that was begun), which brings them to the end of it"
         );
     }
     if !state.is_fresh() && !state.manifest().digests_are_current() {

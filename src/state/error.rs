@@ -31,7 +31,7 @@ pub enum StateError {
     },
     /// Fingerprints, but nothing that says which are valid.
     #[error(
-        "{folder} holds {part:?} but no manifest.json: the state is damaged. Restore the folder from a backup, or begin with an empty one and empty stores"
+        "{folder} holds {part:?} but no manifest.json: the state is damaged. Restore the folder from a backup, or make the state anew from a store: state rebuild"
     )]
     ManifestMissing {
         /// The state's folder.
@@ -48,7 +48,7 @@ pub enum StateError {
         problem: String,
     },
     /// A file of fingerprints cannot be used.
-    #[error("{path}: {problem}. Restore the state's folder from a backup, or begin with an empty one and empty stores")]
+    #[error("{path}: {problem}. Restore the state's folder from a backup, or make it anew from a store in an empty folder: state rebuild")]
     Part {
         /// The file.
         path: PathBuf,

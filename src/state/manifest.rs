@@ -50,6 +50,9 @@ pub struct Begun {
     /// What it may delete. Under other settings it could come to another end than what stores may hold of it already.
     #[serde(default)]
     pub deletes: Option<Deletes>,
+    /// Whether it reads once more what was rejected of the snapshot that the state holds, and nothing else.
+    #[serde(default)]
+    pub retry: bool,
 }
 
 /// What a run may delete.
@@ -203,7 +206,7 @@ impl Manifest {
     }
 
     pub(super) fn from_text(text: &str) -> Result<Manifest, String> {
-        const RESTORE: &str = "Restore the state's folder from a backup, or begin with an empty one and empty stores";
+        const RESTORE: &str = "Restore the state's folder from a backup, or make it anew from a store in an empty folder: state rebuild";
         let sealed: Sealed<'_> = serde_json::from_str(text).map_err(|error| format!("the manifest is damaged ({error}). {RESTORE}"))?;
         let body = sealed.manifest.get();
         #[derive(Deserialize)]

@@ -59,6 +59,21 @@ impl State {
         State::read(folder, Some(lock))
     }
 
+    /// The same where a state is to be made anew: what is left of one without a manifest is of no use, and is removed.
+    pub fn open_anew(folder: &Path) -> Result<State, StateError> {
+        fs::create_dir_all(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
+        let lock = lock(folder)?;
+        if !folder.join(MANIFEST).exists() {
+            for entry in fs::read_dir(folder).map_err(|source| StateError::io("list", folder, source))?.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if parts::is_part(&name) || texts::is_dictionary(&name) {
+                    fs::remove_file(entry.path()).map_err(|source| StateError::io("remove", &entry.path(), source))?;
+                }
+            }
+        }
+        State::read(folder, Some(lock))
+    }
+
     /// Reads the state in `folder` without changing or locking anything; where there is none, an empty one that is nowhere.
     pub fn look(folder: &Path) -> Result<State, StateError> {
         State::read(folder, None)

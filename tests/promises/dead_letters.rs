@@ -326,3 +326,22 @@ fn what_was_rejected_is_read_once_more_from_topics_too() {
     let report = home.run(&format!("dead-letters retry --kafka --json --state state {}", broker.flags())).json(3);
     assert_eq!((&report["kinds"]["artist"]["received"], &report["kinds"]["artist"]["rejected"]), (&json!(2), &json!(1)));
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_retry_that_died_is_made_good_by_a_refresh_too_and_a_state_that_holds_nothing_is_not_retried() {
+    let (undisturbed, months) = (Home::new(), super::generated::small().folders());
+    undisturbed.refresh(&months[0], "--sqlite store.sqlite").json(0);
+    for point in ["before-complete=return", "batch-rows=return(5);after-write=2*off->panic"] {
+        let home = Home::new();
+        let retry = format!("dead-letters retry --state state --sqlite store.sqlite --dumps {}", months[0].display());
+        home.run(&retry).refused(&["the state holds nothing of these dumps"]);
+        let refresh = format!("refresh --json --state state --sqlite store.sqlite --dumps {}", months[0].display());
+        let run = |line: &str, point: &str| Ran::of(&home.command(line).env("FAILPOINTS", point).output().expect("it starts"));
+        run(&refresh, "reader-refuses=return").json(3);
+        assert_ne!(run(&retry, point).status, Some(0), "{point}");
+        home.refresh(&months[0], "--sqlite store.sqlite").json(0);
+        super::harness::assert_same(&home.sqlite("store.sqlite"), &undisturbed.sqlite("store.sqlite"), point);
+        assert_eq!(home.run("verify --state state --json --sqlite store.sqlite").json(0)["equal"], true, "{point}");
+    }
+}

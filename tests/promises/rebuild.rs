@@ -125,3 +125,48 @@ fn of_a_store_in_which_a_month_did_not_end_a_state_is_made_that_brings_up_all_si
     fresh.refresh(&months[1], "--sqlite fresh.sqlite").json(0);
     assert_same(&home.sqlite("store.sqlite"), &fresh.sqlite("fresh.sqlite"), "SQLite");
 }
+
+#[test]
+fn what_an_interrupted_rebuild_left_is_no_hindrance_and_other_cells_than_text_are_rows_that_differ() {
+    let (home, months) = (Home::new(), small().folders());
+    home.refresh(&months[0], "--sqlite store.sqlite").json(0);
+    home.lose_the_state();
+    std::fs::create_dir(home.path("state")).expect("created");
+    for left in ["g1-0.fingerprints", "g1-0.fingerprints.new"] {
+        std::fs::write(home.path("state").join(left), "half").expect("written");
+    }
+    home.refresh(&months[0], "--sqlite store.sqlite").refused(&["no manifest.json", "state rebuild"]);
+    let sqlite = rusqlite::Connection::open(home.path("store.sqlite")).expect("opened");
+    sqlite.execute("UPDATE artists SET hash = X'ff' WHERE rowid = 4", []).expect("altered");
+    drop(sqlite);
+    let rebuilt = home.run("state rebuild --from store.sqlite --state state --json").json(3);
+    assert_eq!(rebuilt["kinds"]["artist"]["altered"], 1);
+    let dumps = format!("--sqlite store.sqlite --dumps {}", months[0].display());
+    home.run(&format!("verify --repair --state state {dumps}")).refused(&["made anew from a store that was not as it was written"]);
+    home.run(&format!("dead-letters retry --state state {dumps}")).refused(&["made anew from a store that was not as it was written"]);
+    home.refresh(&months[0], "--sqlite store.sqlite").json(0);
+    assert_eq!(home.run("verify --state state --json --sqlite store.sqlite").json(0)["equal"], true);
+    for from in ["bolt://host", ""] {
+        let wrong = home.command("state rebuild --state new --from").arg(from).output().expect("it starts");
+        assert_eq!(wrong.status.code(), Some(2));
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_kind_whose_first_load_did_not_end_is_told_of() {
+    let (home, months) = (Home::new(), small().folders());
+    let artists = home.path("artists");
+    std::fs::create_dir(&artists).expect("created");
+    let name = "discogs_20260101_artists.xml.gz";
+    std::fs::copy(months[0].join(name), artists.join(name)).expect("copied");
+    home.refresh(&artists, "--sqlite store.sqlite").json(0);
+    let mut command = home.refreshing(&months[0], "--sqlite store.sqlite");
+    assert_eq!(command.env("FAILPOINTS", "before-complete=return").output().expect("it starts").status.code(), Some(1));
+    home.lose_the_state();
+    let ran = home.run("state rebuild --from store.sqlite --state state");
+    assert_eq!(ran.status, Some(3), "{}", ran.stderr);
+    ran.said(&["the releases of sqlite are not as they were written: a month was begun in them and did not end"]);
+    home.refresh(&months[0], "--sqlite store.sqlite").json(0);
+    assert_eq!(home.run("verify --state state --json --sqlite store.sqlite").json(0)["equal"], true);
+}

@@ -45,7 +45,9 @@ impl Documents for Sqlite {
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let [data_id, hash, data] = [row.get_ref(0)?, row.get_ref(1)?, row.get_ref(2)?];
-                each(Row { data_id: data_id.as_str()?, hash: hash.as_str()?, data: data.as_str()? });
+                // What is no text was written by others.
+                let (data_id, hash) = (data_id.as_str().unwrap_or("(no text)"), hash.as_str().unwrap_or_default());
+                each(Row { data_id, hash, data: data.as_str().unwrap_or_default() });
             }
             Ok(())
         };
