@@ -82,7 +82,7 @@ fn a_million_releases_are_loaded_and_refreshed_in_one_gibibyte() {
 #[test]
 #[ignore = "minutes: ./soak.sh MINUTES --large"]
 fn of_a_run_that_is_killed_no_more_than_a_checkpoint_interval_is_done_again() {
-    const INTERVAL: u64 = 5;
+    const INTERVAL: u64 = 1;
     let (home, months) = (Home::new(), Months::new("100000"));
     let month = months.month("2026-01");
     let run = |state: &str| home.refreshing(&month, &format!("--checkpoint-interval {INTERVAL} --state {state} --sqlite {state}.sqlite"));
