@@ -15,7 +15,6 @@ pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
-mod hint;
 pub mod kafka;
 pub mod letters;
 pub mod neo4j;
@@ -37,7 +36,6 @@ use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Verdict};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
-pub use hint::hint;
 pub use letters::DeadLetters;
 
 /// What a store is opened for.

@@ -1,5 +1,6 @@
 //! `discodiff dead-letters`: the records that were rejected, and what to do about them.
 
+mod hint;
 mod list;
 mod retry;
 mod show;

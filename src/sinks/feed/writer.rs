@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use roaring::RoaringTreemap;
 
-use super::envelope::{envelope, rejection};
+use super::envelope::envelope;
 use super::error::classed;
 use crate::model::{Kind, Verdict};
 use crate::sinks::{Batch, SinkError, Tally, Writer, Written};
@@ -40,10 +40,6 @@ impl Writer for FeedWriter {
                 Verdict::Unchanged => continue,
             }
             envelope(&mut self.buffer, self.epoch, change.verdict, change, batch)?;
-            self.buffer.push(b'\n');
-        }
-        for letter in &batch.dead_letters {
-            rejection(&mut self.buffer, self.epoch, letter)?;
             self.buffer.push(b'\n');
         }
         // What an attempt that failed has left is written over.
