@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::model::document::{Stored, stored};
 use crate::model::{Fingerprint, Key, Kind};
-use crate::sinks::{Epoch, Sink, Standing, StoredSnapshot};
+use crate::sinks::{Epoch, Sink, id_of};
 use crate::state::{Applied, Manifest, PartWriter, State, new_id};
 use crate::telemetry::{Progress, Subject};
 
@@ -59,7 +59,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
     let Some(documents) = store.documents() else { bail!("{name} holds no documents") };
     let snapshots = documents.snapshots()?;
     let mut manifest = Manifest { state: id, ..Manifest::new() };
-    manifest.last_epoch = newest(&standing, &snapshots);
+    manifest.last_epoch = snapshots.iter().map(|row| row.epoch).fold(standing.newest(), u64::max);
     manifest.abandoned = snapshots.iter().filter(|row| !row.complete).map(|row| row.epoch).collect();
     manifest.abandoned.dedup();
     // A kind that is not as an epoch left it gets one that no sink knows: all are brought up to what the next refresh reads.
@@ -123,16 +123,10 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
     Ok(rebuilt)
 }
 
-/// The highest number of an epoch that the store knows of.
-fn newest(standing: &Standing, snapshots: &[StoredSnapshot]) -> u64 {
-    let known = standing.kinds.0.iter().chain(&standing.begun.0).flatten().map(|epoch| epoch.number);
-    known.chain(snapshots.iter().map(|row| row.epoch)).max().unwrap_or(0)
-}
-
 /// The key, the fingerprint and the hash of a row; `None` where its id is no record's. Of a document that is not canonical there is no
 /// hash, and its digest is that of none, so that the record counts as changed when it comes.
 fn take(kind: Kind, data_id: &str, data: &str) -> Option<(Key, Fingerprint, Option<String>)> {
-    let key = data_id.parse().ok().and_then(|id| Key::new(kind, id)).filter(|key| key.id().to_string() == data_id)?;
+    let key = Key::new(kind, id_of(kind, data_id)?)?;
     Some(match stored(kind, data).ok().filter(|stored| stored.id == key.id()) {
         Some(Stored { hash, graph, .. }) => {
             (key, Fingerprint { raw: UNKNOWN, document: hash.short(), graph: graph.short() }, Some(hash.to_string()))

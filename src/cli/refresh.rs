@@ -119,6 +119,11 @@ pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
             None => topics.once(&Selection::default()),
         });
     }
+    from_files(request, settings)
+}
+
+/// Applies the month in the folder of dumps, and says what it came to.
+pub fn from_files(request: Request, settings: &Settings) -> anyhow::Result<Exit> {
     let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
     drop(request);
     if settings.json {

@@ -108,6 +108,11 @@ pub struct Member {
     pub holds: Holds,
 }
 
+/// The highest number of an epoch that the state or a sink knows of.
+pub fn newest_epoch(manifest: &Manifest, sinks: &[Member]) -> u64 {
+    sinks.iter().map(|sink| sink.standing.newest()).fold(manifest.last_epoch, u64::max)
+}
+
 /// Decides what a run does; `None`: there is nothing to read.
 pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed: Allowed, deletes: Deletes) -> Result<Option<Plan>> {
     for (kind, file) in snapshot.files.iter() {
@@ -181,8 +186,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
     }
     let needs = stands.iter().map(|stand| PerKind::from_fn(|kind| read[kind].then(|| stand[kind].need()))).collect();
     // A number is used once: not by an epoch that was given up, and not by one that a sink knows from another copy of the state.
-    let known = sinks.iter().flat_map(|sink| sink.standing.kinds.0.iter().chain(&sink.standing.begun.0).flatten());
-    let newest = known.map(|epoch| epoch.number).chain([manifest.last_epoch]).max().unwrap_or(0);
+    let newest = newest_epoch(manifest, sinks);
     let (epoch, abandoned) = match resumed {
         Some(epoch) => (epoch, Vec::new()),
         None => (Epoch { number: newest + 1, id: crate::state::new_id() }, manifest.begun.iter().map(|begun| begun.epoch.number).collect()),

@@ -19,8 +19,9 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::apply::{Applied, Kept, Target, apply};
+use super::judge::newest_epoch;
 use super::mend::mend;
-use super::{Plan, Request, Stand, Wrote, judge, members};
+use super::{Member, Plan, Request, Stand, Wrote, judge, members};
 use crate::dataflows::Flow;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
@@ -91,8 +92,9 @@ fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: 
         return Err(StoppedOnRequest.into());
     }
     let manifest = state.manifest().clone();
-    let epoch = next_epoch(&manifest, sinks)?;
-    let needs = needs(&manifest, sinks, &repaired.found)?;
+    let members = members(&manifest, sinks)?;
+    let epoch = Epoch { number: newest_epoch(&manifest, &members) + 1, id: crate::state::new_id() };
+    let needs = needs(&manifest, &members, sinks, &repaired.found);
     let faulty: Vec<usize> = (0..sinks.len()).filter(|at| needs[*at].0.iter().any(Option::is_some)).collect();
     if !faulty.is_empty() {
         let to_read = |kind: Kind| needs.iter().filter_map(|needs| needs[kind].as_ref()).any(|run| !run.faults.write.is_empty());
@@ -119,24 +121,15 @@ fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: 
     Ok(repaired)
 }
 
-/// A number that neither the state nor any store has used.
-fn next_epoch(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Epoch> {
-    let mut newest = manifest.last_epoch;
-    for sink in sinks {
-        let standing = sink.standing()?;
-        newest = standing.kinds.0.iter().chain(&standing.begun.0).flatten().map(|epoch| epoch.number).fold(newest, u64::max);
-    }
-    Ok(Epoch { number: newest + 1, id: crate::state::new_id() })
-}
-
 /// For each store the kinds that are repaired in it: those that differ, and those that are as they should be but say otherwise.
 fn needs(
     manifest: &Manifest,
-    sinks: &mut [Box<dyn Sink>],
+    members: &[Member],
+    sinks: &[Box<dyn Sink>],
     found: &BTreeMap<&'static str, Verified>,
-) -> Result<Vec<PerKind<Option<KindRun>>>> {
+) -> Vec<PerKind<Option<KindRun>>> {
     let mut needs = Vec::with_capacity(sinks.len());
-    for (member, sink) in members(manifest, sinks)?.iter().zip(sinks.iter()) {
+    for (member, sink) in members.iter().zip(sinks) {
         let Some(found) = found.get(sink.name()) else {
             needs.push(PerKind::default());
             continue;
@@ -157,7 +150,7 @@ fn needs(
             })
         }));
     }
-    Ok(needs)
+    needs
 }
 
 /// Finds the dumps of these kinds that the state holds; where that of a kind is not there, says so.

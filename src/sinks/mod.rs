@@ -37,6 +37,7 @@ use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
 pub use letters::DeadLetters;
+pub(crate) use tables::id_of;
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,13 @@ pub struct Standing {
     pub kinds: PerKind<Option<Epoch>>,
     /// For each kind the epoch that was begun in it and not completed: it may hold some of that.
     pub begun: PerKind<Option<Epoch>>,
+}
+
+impl Standing {
+    /// The highest number of an epoch that it knows of; 0 where it knows of none.
+    pub fn newest(&self) -> u64 {
+        self.kinds.0.iter().chain(&self.begun.0).flatten().map(|epoch| epoch.number).max().unwrap_or(0)
+    }
 }
 
 /// How a sink stands for one kind, as judged against the state.

@@ -54,14 +54,12 @@ impl State {
     /// Opens the state in `folder` and locks it. Where there is none, a new one begins, which is durable once [`State::replace`] was
     /// called.
     pub fn open(folder: &Path) -> Result<State, StateError> {
-        disk::create_folder(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
         let lock = lock(folder)?;
         State::read(folder, Some(lock))
     }
 
     /// The same where a state is to be made anew: what is left of one without a manifest is of no use, and is removed.
     pub fn open_anew(folder: &Path) -> Result<State, StateError> {
-        fs::create_dir_all(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
         let lock = lock(folder)?;
         if !folder.join(MANIFEST).exists() {
             for entry in fs::read_dir(folder).map_err(|source| StateError::io("list", folder, source))?.flatten() {
@@ -174,7 +172,9 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, StateError> {
     Manifest::from_text(&text).map(Some).map_err(|problem| StateError::Manifest { path, problem })
 }
 
+/// Makes the folder where it is missing, and locks it.
 fn lock(folder: &Path) -> Result<File, StateError> {
+    disk::create_folder(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
     let path = folder.join(LOCK);
     let io = |source| StateError::io("lock", &path, source);
     let mut file = disk::options().create(true).truncate(false).read(true).open(&path).map_err(io)?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Differences;
 use crate::model::document::{Stored, stored};
 use crate::model::{Fingerprint, Key, Kind};
-use crate::sinks::{Documents, Row};
+use crate::sinks::{Documents, Row, id_of};
 use crate::state::{Rows, State};
 
 /// What the state holds of one kind: ids in order, the short digest of each, and whether a row was met.
@@ -32,11 +32,11 @@ impl Expected {
     }
 
     fn compare(&mut self, kind: Kind, row: Row<'_>, found: &mut Differences) {
-        let id = row.data_id.parse::<u64>().ok().filter(|id| id.to_string() == row.data_id);
+        let id = id_of(kind, row.data_id);
         let Some(at) = id.and_then(|id| self.ids.binary_search(&id).ok()) else {
             found.extra += 1;
-            match id.and_then(|id| Key::new(kind, id)) {
-                Some(key) => drop(found.faults.remove.insert(key.id())),
+            match id {
+                Some(id) => drop(found.faults.remove.insert(id)),
                 None => found.faults.junk = true,
             }
             found.name(row.data_id, "the state holds no such record");

@@ -3,12 +3,11 @@
 use clap::Args;
 
 use crate::cli::exit::Exit;
+use crate::cli::open;
 use crate::cli::publish::NewTopicFlags;
-use crate::cli::refresh::{Reports, apply};
-use crate::cli::{open, output, report};
-use crate::refresh::{From, Selection, refresh};
+use crate::cli::refresh::{Reports, apply, from_files};
+use crate::refresh::{From, Selection};
 use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags};
-use crate::sinks::Access;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,12 +72,5 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if settings.kafka {
         return apply(request, settings, Reports::Object, |topics| topics.once(&Selection { from: From::Last, to: None }));
     }
-    let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
-    drop(request);
-    if settings.json {
-        output::json(&refreshed.report)?;
-    } else {
-        output::text(&report::table(&refreshed))?;
-    }
-    Ok(report::notes_and_exit(&refreshed))
+    from_files(request, settings)
 }

@@ -88,6 +88,15 @@ pub(super) async fn delete(tx: &mut Tx<'_>, kind: Kind, ids: &RoaringTreemap, an
     tx.number(Query::new(delete).param("ids", values::ids(ids))).await
 }
 
+/// Nodes that are removed in one transaction: each may have many relationships.
+pub(super) const REMOVED: usize = 1_000;
+
+/// Removes nodes with their relationships, by the server's own names for them, and gives their number.
+pub(super) async fn remove(tx: &mut Tx<'_>, elements: &[String]) -> Result<u64, SinkError> {
+    let remove = "UNWIND $elements AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n RETURN count(*) AS n";
+    tx.number(Query::new(remove.to_owned()).param("elements", values::texts(elements.iter().map(String::as_str)))).await
+}
+
 /// What is known to be there, since it was written in this run: nothing is removed before the run's end.
 #[derive(Default)]
 pub(super) struct Known {

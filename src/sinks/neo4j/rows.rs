@@ -16,9 +16,6 @@ use crate::sinks::{Graph, GraphSize, GraphWritten, SinkError, StoredEdge, Stored
 /// Nodes that are stripped in one transaction.
 const STRIPPED: usize = 5_000;
 
-/// Nodes that are removed in one transaction: each may have many relationships.
-const REMOVED: usize = 1_000;
-
 impl Graph for Neo4j {
     fn written(&self) -> GraphWritten {
         self.written
@@ -188,11 +185,10 @@ impl Graph for Neo4j {
 
     fn remove_nodes(&mut self, elements: &[String]) -> Result<(), SinkError> {
         let number = self.begun()?;
-        for elements in elements.chunks(REMOVED) {
+        for elements in elements.chunks(nodes::REMOVED) {
             self.reading("removing nodes", Some(patience()), async |tx| {
                 binding::fence(tx, number).await?;
-                let remove = "UNWIND $elements AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n";
-                tx.run(Query::new(remove.to_owned()).param("elements", values::texts(elements.iter().map(String::as_str)))).await
+                nodes::remove(tx, elements).await.map(drop)
             })?;
         }
         Ok(())

@@ -16,9 +16,6 @@ use crate::sinks::patience::patience;
 use crate::sinks::tables;
 use crate::sinks::{Batch, Need, Run, SinkError, Writer, Written};
 
-/// Nodes with ids of no record that are removed in one transaction: each may have many relationships.
-const JUNK: usize = 1_000;
-
 /// The writer of a graph.
 pub(super) struct Neo4jWriter {
     pub(super) connection: Connection,
@@ -91,11 +88,10 @@ impl Writer for Neo4jWriter {
             Ok(junk)
         })?;
         let mut removed = 0;
-        for junk in junk.chunks(JUNK) {
+        for junk in junk.chunks(nodes::REMOVED) {
             removed += connection.transaction("removing nodes that are no records'", Some(patience()), async |tx| {
                 binding::fence(tx, *number).await?;
-                let remove = "UNWIND $junk AS x MATCH (n) WHERE elementId(n) = x DETACH DELETE n RETURN count(*) AS n";
-                tx.number(Query::new(remove.to_owned()).param("junk", values::texts(junk.iter().map(String::as_str)))).await
+                nodes::remove(tx, junk).await
             })?;
         }
         Ok((ids, removed))
