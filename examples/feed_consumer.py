@@ -88,6 +88,9 @@ def take(db, message, partitions, completed):
         if "gap" in marker:
             first, last = marker["gap"]
             print(f"partition {message.partition()}: changes of the epochs {first} to {last} are not here", file=sys.stderr)
+        elif "dead_letter" in marker:
+            letter = marker["dead_letter"]
+            print(f"{letter['kind']} {letter.get('id', 'without an id')} was rejected, and stays as it was: {letter['reason']}", file=sys.stderr)
         elif "complete" in marker:
             db.execute("INSERT OR IGNORE INTO complete VALUES (?, ?)", (marker["complete"], message.partition()))
             (seen,) = db.execute("SELECT count(*) FROM complete WHERE epoch = ?", (marker["complete"],)).fetchone()

@@ -399,12 +399,12 @@ impl Diff {
             let Some(key) = record.key else {
                 noted.anonymous += 1;
                 let reason = record.defect.clone().unwrap_or_default();
-                reject(findings, &self.options, kind, &record, Stage::Split, reason, give);
+                reject(findings, &self.options, tick, &record, Stage::Split, reason, give);
                 continue;
             };
             if let Some(reason) = record.defect.clone() {
                 noted.rejected.push(key.id());
-                reject(findings, &self.options, kind, &record, Stage::Split, reason, give);
+                reject(findings, &self.options, tick, &record, Stage::Split, reason, give);
                 continue;
             }
             let here = claimed.filter(|(claimed, ..)| *claimed == key);
@@ -435,12 +435,12 @@ impl Diff {
                 Ok(document) => {
                     noted.rejected.push(key.id());
                     let reason = format!("its id reads as {} and as {}", key.id(), document.id);
-                    reject(findings, &self.options, kind, &record, Stage::Parse, reason, give);
+                    reject(findings, &self.options, tick, &record, Stage::Parse, reason, give);
                     continue;
                 }
                 Err(reason) => {
                     noted.rejected.push(key.id());
-                    reject(findings, &self.options, kind, &record, Stage::Parse, reason, give);
+                    reject(findings, &self.options, tick, &record, Stage::Parse, reason, give);
                     continue;
                 }
             };
@@ -531,18 +531,20 @@ fn extend(stretch: &mut Option<Stretch>, key: Key, position: u64) {
 fn reject(
     findings: &mut Findings,
     options: &DiffOptions,
-    kind: Kind,
+    tick: Tick,
     record: &Record,
     stage: Stage,
     reason: String,
     give: &mut impl FnMut(Event),
 ) {
+    let kind = kind_of(tick);
     findings.counts[kind].rejected += 1;
     let letter = DeadLetter {
         kind,
         id: record.key.map(Key::id),
         file: Arc::clone(&options.files[kind]),
         position: record.position,
+        tick,
         stage,
         reason,
         raw: Vec::new(),

@@ -90,6 +90,8 @@ pub struct DeadLetter {
     pub file: Arc<str>,
     /// Offset of its first byte in the decompressed file; of what a sink refused, [`DeadLetter::no_offset`].
     pub position: u64,
+    /// The tick in which it was found.
+    pub tick: u64,
     /// Where it was rejected.
     pub stage: Stage,
     /// Why, in words.

@@ -339,6 +339,7 @@ impl Driving {
                 id: Some(key.id()),
                 file: self.driver.run.kinds[key.kind()].as_ref().map_or_else(|| Arc::from(""), |run| Arc::from(run.file.as_str())),
                 position: DeadLetter::no_offset(key),
+                tick,
                 stage: Stage::Sink,
                 reason: error.to_string(),
                 raw: document.map(|(_, json)| json.as_bytes().to_vec()).unwrap_or_default(),

@@ -15,6 +15,7 @@ pub mod driver;
 mod error;
 pub mod feed;
 mod fields;
+mod hint;
 pub mod kafka;
 pub mod letters;
 pub mod neo4j;
@@ -36,6 +37,7 @@ use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Verdict};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
+pub use hint::hint;
 pub use letters::DeadLetters;
 pub(crate) use tables::id_of;
 
@@ -196,7 +198,7 @@ pub struct Batch {
     pub edges: Vec<EdgeChange>,
     /// For a feed: the top-level fields that a document store found changed, sorted by key.
     pub fields: Vec<(Key, Vec<String>)>,
-    /// Records that were rejected before they reached any sink.
+    /// Records that were rejected before they reached any sink, sorted by tick.
     pub dead_letters: Vec<DeadLetter>,
 }
 

@@ -55,7 +55,7 @@ impl Drop for Small {
 }
 
 fn lines(home: &Home, feed: &str) -> Vec<String> {
-    let mut lines: Vec<_> = home.feed(feed).iter().map(ToString::to_string).collect();
+    let mut lines: Vec<_> = home.lines(feed).iter().map(ToString::to_string).collect();
     lines.sort();
     lines
 }

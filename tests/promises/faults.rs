@@ -69,7 +69,7 @@ impl Case {
             line.as_object_mut().expect("an object").retain(|name, _| !["epoch", "tick", "fields"].contains(&name.as_str()));
             line.to_string()
         };
-        let mut feed: Vec<_> = self.home.feed("feed.jsonl").iter().map(plain).collect();
+        let mut feed: Vec<_> = self.home.lines("feed.jsonl").iter().map(plain).collect();
         feed.sort();
         Held { sqlite: self.home.sqlite("store.sqlite"), postgres: self.database.as_ref().map(Database::rows), feed }
     }

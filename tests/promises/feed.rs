@@ -1,5 +1,7 @@
 //! The feed: every change once, a word where something is missing, no half epochs.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::generated::{replay, small};
@@ -131,4 +133,27 @@ fn a_state_restored_from_long_before_never_lets_a_reader_of_the_feed_believe_wha
     let lines = home.feed("feed.jsonl");
     let warned = ran.status == Some(1) || lines.iter().any(|line| line.get("gap").is_some());
     assert!(warned || believed(&lines) == ["1", "14"], "no word, and a reader holds {:?}: {lines:?}", believed(&lines));
+}
+
+#[test]
+fn what_was_rejected_stands_in_the_feed_with_its_bytes_its_place_and_what_to_do() {
+    let home = Home::new();
+    let records = b"<artists>\n<artist><id>1</id><name>One</name></artist>\n<artist><id>7</id><name>\xff</name></artist>\n\
+        <artist><name>Nobody</name></artist>\n</artists>\n";
+    let month = home.dumps("2026-01", &[("artists", records)]);
+    home.refresh(&month, "--sqlite store.sqlite --feed feed.jsonl -w 2").json(3);
+    assert_eq!(home.feed("feed.jsonl").len(), 1, "what came well");
+    let told: Vec<Value> = home.lines("feed.jsonl").into_iter().filter(|line| line.get("dead_letter").is_some()).collect();
+    let of = |position: usize| told.iter().find(|line| line["dead_letter"]["position"] == position).expect("a line");
+    let at = |part: &[u8]| records.windows(part.len()).position(|window| window == part).expect("there");
+    let (seven, nobody) = (of(at(b"<artist><id>7")), of(at(b"<artist><name>Nobody")));
+    assert_eq!(told.len(), 2);
+    assert_eq!((&seven["epoch"], &seven["dead_letter"]["id"], &seven["dead_letter"]["stage"]), (&json!(1), &json!("7"), &json!("parse")));
+    assert_eq!((&nobody["dead_letter"]["id"], &nobody["dead_letter"]["kind"]), (&Value::Null, &json!("artist")));
+    let shown = home.run("dead-letters show artist 7 --json --sqlite store.sqlite").json(0);
+    for what in ["file", "reason", "hint", "bytes"] {
+        assert_eq!(seven["dead_letter"][what], shown[what], "{what}");
+    }
+    let raw = BASE64_STANDARD.decode(seven["dead_letter"]["raw"].as_str().expect("text")).expect("base64");
+    assert_eq!(raw, b"<artist><id>7</id><name>\xff</name></artist>");
 }

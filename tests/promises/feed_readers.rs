@@ -59,8 +59,12 @@ fn every_line_and_every_message_of_a_feed_is_as_the_schema_says_and_what_is_not_
             broker.iter().for_each(|_| drop(home.refresh(month, "--state topic --sqlite topic.sqlite").json(3)));
         }
     }
-    let lines = home.feed("feed.jsonl");
-    assert!(lines.iter().any(|line| line.get("gap").is_some()) && lines.iter().any(|line| line.get("fields").is_some()));
+    let lines = home.lines("feed.jsonl");
+    assert!(
+        lines.iter().any(|line| line.get("dead_letter").is_some())
+            && lines.iter().any(|line| line.get("gap").is_some())
+            && lines.iter().any(|line| line.get("fields").is_some())
+    );
     assert_eq!(check(&python, &home.path("feed.jsonl")), Ok(lines.len()));
     if let Some(broker) = &broker {
         let values: Vec<_> = broker.messages("changes").into_iter().filter_map(|message| message.value).collect();

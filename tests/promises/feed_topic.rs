@@ -48,7 +48,7 @@ impl Broker {
     }
 
     /// The values of markers of one sort, a list a partition.
-    fn markers(&self, marker: &str) -> Vec<Vec<Value>> {
+    pub fn markers(&self, marker: &str) -> Vec<Vec<Value>> {
         let mut markers = vec![Vec::new(); self.ends(TOPIC).len()];
         for message in self.messages(TOPIC).iter().filter(|message| message.headers.get("marker").is_some_and(|is| is == marker)) {
             assert!(message.key.is_none(), "no log cleaner keeps or drops a marker by a key");

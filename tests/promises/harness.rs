@@ -105,7 +105,13 @@ impl Home {
         sqlite_rows(&self.path(name))
     }
 
+    /// The feed's lines, but for what it says of rejected records.
     pub fn feed(&self, name: &str) -> Vec<Value> {
+        self.lines(name).into_iter().filter(|line| line.get("dead_letter").is_none()).collect()
+    }
+
+    /// All lines of a feed.
+    pub fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(name)).expect("a feed");
         text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }

@@ -158,7 +158,7 @@ fn lines_of(home: &Home, name: &str) -> Vec<String> {
         line.as_object_mut().expect("an object").remove("tick");
         line.to_string()
     };
-    let mut lines: Vec<_> = home.feed(name).iter().map(plain).collect();
+    let mut lines: Vec<_> = home.lines(name).iter().map(plain).collect();
     lines.sort();
     lines
 }
@@ -211,6 +211,8 @@ fn from_topics_into_sqlite_the_feed_topic_and_topics_of_documents_a_run_that_die
     assert!(changes.values().all(|times| *times == 1), "each change once");
     let all = expected().told.iter().filter(|line| line.starts_with("change ")).count();
     assert_eq!(changes.len(), all, "all of them");
+    let letters = expected().told.iter().filter(|line| line.starts_with("letter ")).count();
+    assert_eq!(to.markers("dead_letter").concat().len(), letters, "each rejected record once");
 }
 
 #[test]

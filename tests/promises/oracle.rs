@@ -229,8 +229,11 @@ fn check(months: &[(Month, Runs)]) -> usize {
                 withheld: counts.deletes_withheld,
                 ..Expected::default()
             };
+            let (letters, changes): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.get("dead_letter").is_some());
+            let places: BTreeSet<_> = letters.iter().map(|letter| letter["dead_letter"]["position"].as_u64()).collect();
+            assert_eq!((letters.len(), places.len() as u64), (places.len(), counts.rejected), "each rejected record is told once");
             let mut last = None;
-            for line in lines {
+            for line in changes {
                 let id: u64 = line["id"].as_str().and_then(|id| id.parse().ok()).expect("id");
                 let version =
                     || line["document"]["title"].as_str().and_then(|title| title.strip_prefix("Title ")?.parse().ok()).expect("version");

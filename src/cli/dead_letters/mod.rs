@@ -1,6 +1,5 @@
 //! `discodiff dead-letters`: the records that were rejected, and what to do about them.
 
-mod hint;
 mod list;
 mod retry;
 mod show;

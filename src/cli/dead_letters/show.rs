@@ -4,11 +4,12 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::{PlaceFlags, hint::hint, kind, letters, object, text};
+use super::{PlaceFlags, kind, letters, object, text};
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::model::{Key, Kind};
 use crate::settings::Settings;
+use crate::sinks::hint;
 use crate::sinks::letters::{Letter, Which};
 use crate::sinks::{DeadLetters, Sink};
 use crate::telemetry::words::count;
@@ -113,7 +114,7 @@ pub fn run(args: &ShowArgs, settings: &Settings, store: &mut dyn Sink) -> anyhow
     if settings.json {
         let mut object = object(letter);
         object["store"] = json!(name);
-        object["hint"] = json!(hint(letter));
+        object["hint"] = json!(hint(&letter.stage, &letter.reason));
         object["utf8"] = json!(std::str::from_utf8(&raw).is_ok());
         // As JSON can say it: a program that needs more takes --raw.
         object["raw"] = std::str::from_utf8(&raw).map_or_else(|_| json!(text::readable(&raw)), |text| json!(text));
@@ -131,7 +132,7 @@ pub fn run(args: &ShowArgs, settings: &Settings, store: &mut dyn Sink) -> anyhow
         line("first", &text::since(&letter.first));
     }
     line("now", &letter.cleared.map_or_else(|| "open".to_owned(), |epoch| format!("cleared in epoch {epoch}")));
-    line("hint", hint(letter));
+    line("hint", hint(&letter.stage, &letter.reason));
     for other in others.iter().take(10) {
         line("also", &format!("{}, {}", text::place(other), text::since(&other.epoch)));
     }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -95,11 +96,12 @@ struct Kept {
     changes: u64,
 }
 
-/// Lines from an offset on that are of ticks below this one, or of none.
+/// Lines from an offset on that are of ticks below this one, or of none. Lines stand in the order of ticks.
 fn kept(path: &Path, from: u64, tick: Tick) -> io::Result<Kept> {
     #[derive(Deserialize)]
     struct Line {
         tick: Option<Tick>,
+        op: Option<IgnoredAny>,
     }
     let (mut kept, mut line) = (Kept { bytes: 0, changes: 0 }, Vec::new());
     let mut file = match File::open(path) {
@@ -112,9 +114,9 @@ fn kept(path: &Path, from: u64, tick: Tick) -> io::Result<Kept> {
         line.clear();
         let length = file.read_until(b'\n', &mut line)?;
         let read = serde_json::from_slice::<Line>(&line).ok().filter(|_| line.ends_with(b"\n"));
-        let Some(Line { tick: of }) = read.filter(|line| line.tick.is_none_or(|of| of < tick)) else { return Ok(kept) };
+        let Some(Line { op, .. }) = read.filter(|line| line.tick.is_none_or(|of| of < tick)) else { return Ok(kept) };
         kept.bytes += length as u64;
-        kept.changes += u64::from(of.is_some());
+        kept.changes += u64::from(op.is_some());
     }
 }
 

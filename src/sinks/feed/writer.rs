@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use roaring::RoaringTreemap;
 
-use super::envelope::envelope;
+use super::envelope::{envelope, rejection};
 use super::error::classed;
 use crate::model::{Kind, Verdict};
 use crate::sinks::{Batch, SinkError, Tally, Writer, Written};
@@ -28,19 +28,32 @@ impl FeedWriter {
     }
 }
 
+fn line(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), SinkError>) -> Result<(), SinkError> {
+    write(buffer)?;
+    buffer.push(b'\n');
+    Ok(())
+}
+
 impl Writer for FeedWriter {
     fn write(&mut self, batch: &Batch, _attempt: u32) -> Result<Written, SinkError> {
         self.buffer.clear();
         let mut tally = Tally::default();
+        // In the order of ticks, so that a run that is taken up finds where to cut.
+        let mut letters = batch.dead_letters.iter().peekable();
         for change in &batch.changes {
+            while let Some(letter) = letters.next_if(|letter| letter.tick < change.tick) {
+                line(&mut self.buffer, |buffer| rejection(buffer, self.epoch, letter))?;
+            }
             match change.verdict {
                 Verdict::Insert => tally.inserted += 1,
                 Verdict::Update => tally.updated += 1,
                 Verdict::Delete => tally.deleted += 1,
                 Verdict::Unchanged => continue,
             }
-            envelope(&mut self.buffer, self.epoch, change.verdict, change, batch)?;
-            self.buffer.push(b'\n');
+            line(&mut self.buffer, |buffer| envelope(buffer, self.epoch, change.verdict, change, batch))?;
+        }
+        for letter in letters {
+            line(&mut self.buffer, |buffer| rejection(buffer, self.epoch, letter))?;
         }
         // What an attempt that failed has left is written over.
         let mut append = || {

@@ -234,7 +234,7 @@ impl Job<'_> {
     }
 
     async fn bury(&self, tx: &Transaction<'_>, letter: &DeadLetter) -> Result<(), tokio_postgres::Error> {
-        let DeadLetter { kind, id, file, position, stage, reason, raw } = letter;
+        let DeadLetter { kind, id, file, position, stage, reason, raw, .. } = letter;
         let sql = "INSERT INTO dead_letters (epoch, kind, id, file, position, stage, reason, raw, at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now()) ON CONFLICT (epoch, kind, file, position) DO NOTHING";
         let statement = tx.prepare_cached(sql).await?;

@@ -241,7 +241,7 @@ fn differing(old: &str, new: &str) -> Vec<String> {
 }
 
 fn bury(tx: &Transaction<'_>, run: &Run, letter: &DeadLetter, now: &str) -> rusqlite::Result<()> {
-    let DeadLetter { kind, id, file, position, stage, reason, raw } = letter;
+    let DeadLetter { kind, id, file, position, stage, reason, raw, .. } = letter;
     let mut statement = tx.prepare_cached(
         "INSERT INTO dead_letters (epoch, kind, id, file, position, stage, reason, raw, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (epoch, kind, file, position) DO NOTHING",

@@ -3,12 +3,13 @@
 //! ```text
 //!   change   key "artist/3"   headers epoch, kind, op      value: the envelope; none of a delete, which is a tombstone
 //!   marker   no key           headers epoch, marker        value: {"gap": [2, 3]} or {"complete": 4, ...}; one in each partition
+//!   rejected no key           headers epoch, marker, place value: {"dead_letter": {...}, ...}; in one partition
 //! ```
 
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use serde_json::Value;
 
-use crate::model::{Key, Kind, Verdict};
+use crate::model::{DeadLetter, Key, Kind, Verdict};
 use crate::sinks::SinkError;
 use crate::sinks::kafka::{Place, Sending};
 use crate::sinks::tables::id_of;
@@ -17,6 +18,8 @@ const EPOCH: &str = "epoch";
 const KIND: &str = "kind";
 const OP: &str = "op";
 const MARKER: &str = "marker";
+const PLACE: &str = "place";
+const DEAD_LETTER: &str = "dead_letter";
 
 /// The key of a change.
 pub fn key_of(key: Key) -> String {
@@ -41,8 +44,23 @@ pub fn to_each(sending: &Sending<'_>, place: &Place, partitions: usize, epoch: u
     })
 }
 
+/// Where a rejected record stands: no other one in an epoch stands there.
+pub fn place_of(letter: &DeadLetter) -> String {
+    format!("{}/{}:{}", letter.kind.name(), letter.file, letter.position)
+}
+
+/// The headers of a rejected record.
+pub fn rejected(epoch: u64, place: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(3)
+        .insert(Header { key: EPOCH, value: Some(&epoch.to_string()) })
+        .insert(Header { key: MARKER, value: Some(DEAD_LETTER) })
+        .insert(Header { key: PLACE, value: Some(place) })
+}
+
 /// A message that was read back.
 pub enum Read {
+    /// A rejected record that stands here.
+    Rejected(String),
     /// A change of this key.
     Change(Key),
     /// The end of an epoch.
@@ -53,9 +71,15 @@ pub enum Read {
 
 /// What a message is; an error, in words, where nobody but us could have written it.
 pub fn read(message: &BorrowedMessage<'_>) -> anyhow::Result<Read> {
-    let marker = message.headers().and_then(|headers| headers.iter().find(|header| header.key == MARKER).and_then(|header| header.value));
-    if let Some(marker) = marker {
-        return Ok(if marker == b"complete" { Read::Complete } else { Read::Other });
+    let header = |key: &str| message.headers().and_then(|headers| headers.iter().find(|header| header.key == key)?.value);
+    if let Some(marker) = header(MARKER) {
+        return Ok(match marker {
+            b"complete" => Read::Complete,
+            _ if marker == DEAD_LETTER.as_bytes() => {
+                Read::Rejected(String::from_utf8_lossy(header(PLACE).unwrap_or_default()).into_owned())
+            }
+            _ => Read::Other,
+        });
     }
     let text = message.key().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
     let key = text.split_once('/').and_then(|(kind, id)| {

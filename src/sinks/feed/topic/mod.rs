@@ -14,6 +14,7 @@ mod message;
 mod owed;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
@@ -57,6 +58,8 @@ struct Feeding {
     owed: PerKind<RoaringTreemap>,
     /// Ids that this epoch has written, where some are owed or were written before this run.
     done: PerKind<RoaringTreemap>,
+    /// Where rejected records stand of which this epoch has told before this run.
+    told: BTreeSet<String>,
     /// This epoch's end is there already.
     ended: bool,
 }
@@ -155,7 +158,7 @@ impl Sink for FeedTopic {
         let (session, records) = Session::begin(self.place.clone(), run.state, fresh)?;
         self.match_up(Some(&session.progress.of), Some(partitions))?;
         let owed = read_owed(&self.place, &records)?;
-        let mut feeding = Feeding { session, partitions, owed, done: PerKind::default(), ended: false };
+        let mut feeding = Feeding { session, partitions, owed, done: PerKind::default(), told: BTreeSet::new(), ended: false };
         feeding.begin(run)?;
         let feeding = Arc::new(Mutex::new(feeding));
         self.feeding = Some(Arc::clone(&feeding));
@@ -178,8 +181,8 @@ impl Feeding {
             (fed.begun, fed.last) = (fed.last.take(), fed.before.take());
         }
         if let Some(begun) = fed.begun.as_ref().filter(|begun| begun.epoch == run.epoch) {
-            let Found { ids, ended } = read_back(&place, &begun.begins)?;
-            (self.done, self.ended) = (ids, ended);
+            let Found { ids, rejected, ended } = read_back(&place, &begun.begins)?;
+            (self.done, self.told, self.ended) = (ids, rejected, ended);
             return self.session.transact(|_| Ok(()));
         }
         let begins = read::ends(&place.topics, &place.topics.prefix, self.partitions).map_err(unanswered)?;

@@ -1,5 +1,7 @@
 //! What the topic holds of an epoch, and what is owed to its readers.
 
+use std::collections::BTreeSet;
+
 use rdkafka::Offset;
 use rdkafka::message::OwnedHeaders;
 use roaring::RoaringTreemap;
@@ -14,17 +16,20 @@ use crate::sinks::kafka::{Place, Records, Sending, unanswered};
 pub struct Found {
     /// Ids of changes.
     pub ids: PerKind<RoaringTreemap>,
+    /// Where the rejected records stand that are told of.
+    pub rejected: BTreeSet<String>,
     /// An epoch's end is among it.
     pub ended: bool,
 }
 
 /// Reads the feed from these offsets on. Holds some bits an id.
 pub fn read_back(place: &Place, begins: &[i64]) -> Result<Found, SinkError> {
-    let mut found = Found { ids: PerKind::from_fn(|_| RoaringTreemap::new()), ended: false };
+    let mut found = Found { ids: PerKind::from_fn(|_| RoaringTreemap::new()), rejected: BTreeSet::new(), ended: false };
     let from: Vec<_> = begins.iter().map(|begin| Offset::Offset(*begin)).enumerate().collect();
     let reading = to_end(&place.topics, &place.topics.prefix, &from, |message| {
         match read(message)? {
             Read::Change(key) => drop(found.ids[key.kind()].insert(key.id())),
+            Read::Rejected(place) => drop(found.rejected.insert(place)),
             Read::Complete => found.ended = true,
             Read::Other => {}
         }

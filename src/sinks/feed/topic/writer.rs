@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
 
-use super::super::envelope::envelope;
+use super::super::envelope::{envelope, rejection};
 use super::{Feeding, message};
 use crate::model::{Change, Key, Kind, Verdict};
 use crate::sinks::{Batch, Class, SinkError, Tally, Writer, Written};
@@ -44,7 +44,9 @@ impl Writer for TopicWriter {
     fn write(&mut self, batch: &Batch, attempt: u32) -> Result<Written, SinkError> {
         let mut feeding = self.feeding.lock().unwrap_or_else(PoisonError::into_inner);
         let changes: Vec<(Verdict, &Change)> = batch.changes.iter().filter_map(|change| Some((feeding.op(change)?, change))).collect();
-        if changes.is_empty() {
+        let letters = batch.dead_letters.iter().map(|letter| (message::place_of(letter), letter));
+        let letters: Vec<_> = letters.filter(|(place, _)| !feeding.told.contains(place)).collect();
+        if changes.is_empty() && letters.is_empty() {
             return Ok(Written::default());
         }
         let before = if attempt > 0 { feeding.session.again(batch.number)? } else { None };
@@ -71,6 +73,13 @@ impl Writer for TopicWriter {
                         let partition = (change.key.shard() % partitions) as usize;
                         let headers = message::headers(epoch, change.key, *op);
                         sending.send(&topic, partition, Some(&message::key_of(change.key)), value, headers)?;
+                    }
+                    for (place, letter) in &letters {
+                        buffer.clear();
+                        rejection(buffer, epoch, letter)?;
+                        let shard = letter.id.and_then(|id| Key::new(letter.kind, id)).map_or(0, Key::shard);
+                        let partition = (shard % partitions) as usize;
+                        sending.send(&topic, partition, None, Some(&buffer[..]), message::rejected(epoch, place))?;
                     }
                     Ok(())
                 });

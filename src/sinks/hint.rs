@@ -1,7 +1,6 @@
 //! What to do about a dead letter, by where and why it was rejected.
 
 use crate::model::Stage;
-use crate::sinks::letters::Letter;
 
 /// The stage, what the reason contains, and what helps. The first row that fits counts; the last of a stage fits all.
 const HINTS: [(Stage, &str, &str); 11] = [
@@ -59,36 +58,18 @@ const HINTS: [(Stage, &str, &str); 11] = [
     ),
 ];
 
-/// What to do about this one.
-pub fn hint(letter: &Letter) -> &'static str {
-    let fits = |(stage, part, _): &&(Stage, &str, &str)| stage.name() == letter.stage && letter.reason.contains(part);
+/// What to do about a record that was rejected at the stage of this name, for this reason.
+pub fn hint(stage: &str, reason: &str) -> &'static str {
+    let fits = |(of, part, _): &&(Stage, &str, &str)| of.name() == stage && reason.contains(part);
     HINTS.iter().find(fits).map_or("A newer discodiff wrote this, and may know more.", |(_, _, hint)| hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
-    use crate::sinks::letters::Since;
 
     #[test]
     fn each_sort_of_reason_has_its_own_advice() {
-        let advice = |stage: &str, reason: &str| {
-            let epoch = Since { epoch: 1, month: None };
-            hint(&Letter {
-                kind: Kind::Artist,
-                id: None,
-                file: String::new(),
-                position: 0,
-                stage: stage.to_owned(),
-                reason: reason.to_owned(),
-                bytes: 0,
-                at: String::new(),
-                first: epoch.clone(),
-                epoch,
-                cleared: None,
-            })
-        };
         for (stage, reason, part) in [
             ("split", "cut short: </artists> comes before its end tag", "the next month most likely"),
             ("split", "longer than 67108864 bytes: only its beginning was kept", "an end tag is missing"),
@@ -102,7 +83,7 @@ mod tests {
             ("sink", "string or blob too big", "says why"),
             ("later", "", "newer discodiff"),
         ] {
-            assert!(advice(stage, reason).contains(part), "{stage}, {reason}: {}", advice(stage, reason));
+            assert!(hint(stage, reason).contains(part), "{stage}, {reason}: {}", hint(stage, reason));
         }
     }
 }
