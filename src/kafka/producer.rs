@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
-use super::client::{self, Heard, patience};
+use super::client::{self, ANSWER, Heard, patience};
 use super::{Topics, topics};
 
 /// What the client takes as one message: just below what a broker takes as one request (`socket.request.max.bytes`), so that the topic's
@@ -227,7 +227,7 @@ impl Producer {
 
     /// Ends what is open, so that readers need not wait until the broker does.
     pub fn abort(&self) {
-        if let Err(error) = self.client.abort_transaction(Duration::from_secs(10)) {
+        if let Err(error) = self.client.abort_transaction(ANSWER.min(patience())) {
             // There may be none, or no broker; then the next producer of this id or the broker's clock ends it.
             tracing::debug!("abort: {error}");
         }

@@ -197,7 +197,16 @@ pub(super) fn batch(number: u64, mut changes: Vec<Change>) -> Batch {
 /// A rejected record.
 pub(super) fn letter(position: u64, reason: &str) -> DeadLetter {
     let raw = b"<artist>\x00\xff</artist>".to_vec();
-    DeadLetter { kind: Kind::Artist, id: None, file: "a.xml.gz".into(), position, tick: 0, stage: Stage::Parse, reason: reason.to_owned(), raw }
+    DeadLetter {
+        kind: Kind::Artist,
+        id: None,
+        file: "a.xml.gz".into(),
+        position,
+        tick: 0,
+        stage: Stage::Parse,
+        reason: reason.to_owned(),
+        raw,
+    }
 }
 
 /// The first of a sink's writers.
