@@ -146,7 +146,7 @@ mod tests {
         let text = fs::read_to_string(&path).expect("read");
         fs::write(&path, text.replace("\"number\": 3", "\"number\": 4")).expect("written");
         assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains("damaged")));
-        Checkpoint { format: 2, ..written }.write(folder.path()).expect("written");
-        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains("of format 2")));
+        Checkpoint { format: FORMAT + 1, ..written }.write(folder.path()).expect("written");
+        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains(&format!("of format {}", FORMAT + 1))));
     }
 }
