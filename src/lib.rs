@@ -13,6 +13,7 @@
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
 //! - [`sources`]: dump folders, Kafka topics, reader threads, blocks, the bound on bytes in flight
+//! - [`inflate`]: decompresses dump files
 //! - [`kafka`]: what sources and sinks share of clients, topics and transactions
 //! - [`dataflows`]: the refresh dataflow: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
@@ -27,6 +28,7 @@ pub mod demo;
 pub mod disk;
 pub mod generate;
 pub mod graph;
+pub mod inflate;
 pub mod kafka;
 pub mod model;
 pub mod rebuild;

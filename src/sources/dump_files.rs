@@ -8,138 +8,17 @@
 //!                                              budget
 //! ```
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use flate2::bufread::GzDecoder;
+use crossbeam_channel::Receiver;
 
+use super::pieces::{Piece, pieces};
 use super::reading::{Interrupted, Position, Work};
 use super::{DumpFile, Place, SnapshotError, SourcePosition};
 use crate::xml::{Ending, Record, Splitter};
-
-/// Bytes of XML that travel together from the decompressor. Records within one are not copied; with much smaller pieces many would
-/// straddle two, much larger ones would be held whole for as long as one record of theirs is.
-const PIECE: usize = 1 << 20;
-
-/// Pieces that a decompressor may be ahead of the splitter: some, so that neither waits for the other's every move.
-const PIECES_AHEAD: usize = 4;
-
-/// What a decompressor hands on: pieces of XML, and at the end how the file ended.
-enum Piece {
-    Xml(Bytes),
-    /// The file cannot be read on from here: truncated, damaged, or garbage behind it.
-    Broken(String),
-    Changed,
-}
-
-fn inflate(file: &DumpFile, path: PathBuf, position: Arc<Position>) -> io::Result<Receiver<Piece>> {
-    let (sender, receiver) = bounded(PIECES_AHEAD);
-    let expected = file.bytes;
-    thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
-        let opened = File::open(&path);
-        let changed = match &opened {
-            Ok(file) => file.metadata().map_or(true, |metadata| metadata.len() != expected),
-            Err(_) => false,
-        };
-        let ended = match opened {
-            Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
-            Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => decompress(file, &position, &sender).map(Piece::Broken),
-        };
-        if let Some(piece) = ended {
-            // Nobody waits for it any more when the run has been stopped.
-            let _ = sender.send(piece);
-        }
-    })?;
-    Ok(receiver)
-}
-
-struct Counted {
-    file: File,
-    position: Arc<Position>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(buffer)?;
-        self.position.bytes.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
-    }
-}
-
-/// What a member of a gzip file begins with.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-/// The members of a gzip file, one after another.
-struct Members<R>(Option<GzDecoder<R>>);
-
-impl<R: BufRead> Read for Members<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.0 {
-            let read = member.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            let Some(mut file) = self.0.take().map(GzDecoder::into_inner) else { break };
-            match file.fill_buf()?.first() {
-                None => break,
-                Some(first) if *first == GZIP[0] => self.0 = Some(GzDecoder::new(file)),
-                Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "something else follows it")),
-            }
-        }
-        Ok(0)
-    }
-}
-
-/// Sends the file's XML in pieces; what stopped it, in words, if that was not the file's end.
-fn decompress(mut file: File, position: &Arc<Position>, sender: &Sender<Piece>) -> Option<String> {
-    // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
-    let mut magic = [0; 2];
-    let gzip = matches!(file.read(&mut magic), Ok(2) if magic == GZIP);
-    if let Err(error) = file.rewind() {
-        return Some(format!("cannot read the file: {error}"));
-    }
-    let raw = BufReader::with_capacity(PIECE / 4, Counted { file, position: Arc::clone(position) });
-    let mut reader: Box<dyn Read> = if gzip { Box::new(Members(Some(GzDecoder::new(raw)))) } else { Box::new(raw) };
-    loop {
-        let mut piece = vec![0; PIECE];
-        let mut filled = 0;
-        let mut broken = None;
-        while filled < PIECE {
-            match reader.read(&mut piece[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    broken = Some(words(&error));
-                    break;
-                }
-            }
-        }
-        let ended = filled < PIECE;
-        piece.truncate(filled);
-        if filled > 0 && sender.send(Piece::Xml(Bytes::from(piece))).is_err() {
-            return None;
-        }
-        if ended {
-            return broken;
-        }
-    }
-}
-
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the gzip data is cut short: fetch the file again".to_owned(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => format!("the gzip data is damaged ({error}): fetch the file again"),
-        _ => format!("reading failed: {error}"),
-    }
-}
 
 /// Cuts one dump file into records; a thread of its own inflates it.
 pub(super) struct Cutter {
@@ -157,7 +36,7 @@ impl Cutter {
         Ok(Cutter {
             path: path.clone(),
             checksum_agrees: file.checksum_agrees,
-            pieces: inflate(file, path.clone(), position)?,
+            pieces: pieces(file, path.clone(), position)?,
             splitter: Splitter::new(file.kind),
             broken: None,
         })

@@ -3,6 +3,7 @@
 mod budget;
 mod dump_files;
 pub mod kafka;
+mod pieces;
 mod reading;
 mod snapshot;
 mod stop;

@@ -1,0 +1,155 @@
+//! A dump file's XML, in pieces, by a thread that reads and decompresses it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::DumpFile;
+use super::reading::Position;
+use crate::inflate::{Gunzip, HISTORY, InflateError, MAGIC, SLACK};
+
+/// Bytes of XML that travel together. Records within one are not copied; with much smaller pieces many would straddle two, much larger ones
+/// would be held whole for as long as one record of theirs is.
+const PIECE: usize = 1 << 20;
+
+/// Pieces that a decompressor may be ahead of the splitter: some, so that neither waits for the other's every move.
+const PIECES_AHEAD: usize = 4;
+
+/// Buffers that nobody holds any more and that are kept for use again: fresh ones cost a tenth of decompressing, since the system hands
+/// them out page by page and empty.
+const SPARE: usize = 16;
+
+/// What is handed on: pieces of XML, and at the end how the file ended.
+pub(super) enum Piece {
+    Xml(Bytes),
+    /// The file cannot be read on from here: truncated, damaged, or garbage behind it.
+    Broken(String),
+    Changed,
+}
+
+/// Starts to read a file. `position` tells how far that is.
+pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>) -> io::Result<Receiver<Piece>> {
+    let (sender, receiver) = bounded(PIECES_AHEAD);
+    let expected = file.bytes;
+    thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
+        let opened = File::open(&path);
+        let changed = match &opened {
+            Ok(file) => file.metadata().map_or(true, |metadata| metadata.len() != expected),
+            Err(_) => false,
+        };
+        let ended = match opened {
+            Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
+            Ok(_) if changed => Some(Piece::Changed),
+            Ok(file) => read(file, position, &sender).err().map(|error| Piece::Broken(error.to_string())),
+        };
+        if let Some(piece) = ended {
+            // Nobody waits for it any more when the run has been stopped.
+            let _ = sender.send(piece);
+        }
+    })?;
+    Ok(receiver)
+}
+
+struct Counted {
+    file: File,
+    position: Arc<Position>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.position.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+/// Sends the file's XML in pieces; what lies before an error is sent too.
+fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>) -> Result<(), InflateError> {
+    // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
+    let mut magic = Vec::new();
+    (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    file.rewind()?;
+    let file = Counted { file, position };
+    let mut source = if magic == MAGIC { Source::Gzip(Box::new(Gunzip::new(file))) } else { Source::Plain(file) };
+    let spare = Spare::default();
+    let mut buffer = spare.buffer();
+    let mut begin = 0;
+    loop {
+        let mut end = begin;
+        let filled = source.fill(&mut buffer, &mut end);
+        let mut next = spare.buffer();
+        let kept = end.min(HISTORY);
+        next[..kept].copy_from_slice(&buffer[end - kept..end]);
+        let piece = Bytes::from_owner(Held { buffer: std::mem::replace(&mut buffer, next), spare: spare.clone() }).slice(begin..end);
+        if !piece.is_empty() && sender.send(Piece::Xml(piece)).is_err() {
+            return Ok(());
+        }
+        if !filled? {
+            return Ok(());
+        }
+        begin = kept;
+    }
+}
+
+enum Source {
+    Gzip(Box<Gunzip<Counted>>),
+    Plain(Counted),
+}
+
+impl Source {
+    /// As [`Gunzip::fill`].
+    fn fill(&mut self, buffer: &mut [u8], at: &mut usize) -> Result<bool, InflateError> {
+        let file = match self {
+            Source::Gzip(gunzip) => return gunzip.fill(buffer, at),
+            Source::Plain(file) => file,
+        };
+        let end = buffer.len() - SLACK;
+        while *at < end {
+            match file.read(&mut buffer[*at..end]) {
+                Ok(0) => return Ok(false),
+                Ok(read) => *at += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Buffers to be used again.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<Box<[u8]>>>>);
+
+impl Spare {
+    fn buffer(&self) -> Box<[u8]> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| vec![0; HISTORY + PIECE + SLACK].into())
+    }
+}
+
+/// A buffer that goes back when nobody holds a part of it any more.
+struct Held {
+    buffer: Box<[u8]>,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
