@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 minutes="${1:?run.sh MINUTES [TARGET ...]}"
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(splitter readers damaged_state forged_state)
+[ ${#targets[@]} -gt 0 ] || targets=(gunzip splitter readers damaged_state forged_state)
 cargo build --quiet
 # Without a sanitizer: all that is looked for is safe Rust, and the C in the libraries does not link with one.
 for target in "${targets[@]}"; do cargo +nightly fuzz build --sanitizer none "$target" >&2; done

@@ -178,7 +178,8 @@ fn identify(kind: Kind, path: PathBuf, name: String) -> Result<DumpFile, Snapsho
     let hash = || -> io::Result<(u64, String)> {
         let mut file = File::open(&path)?;
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
+        // What is read stays in the processor's cache until it is hashed.
+        let mut buffer = vec![0; 128 << 10];
         let mut bytes = 0;
         loop {
             match file.read(&mut buffer)? {
