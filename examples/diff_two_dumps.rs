@@ -79,6 +79,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
         checkpoint_interval: Duration::from_secs(30),
         stop: Arc::default(),
         progress: Arc::new(Progress::new(Style::Quiet)),
+        measures: Arc::default(),
     };
     refresh(&request, &dumps, || Ok(vec![Box::new(Feed::open(feed)?) as Box<dyn Sink>]))
 }

@@ -22,11 +22,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use discodiff::dataflows::{Edges, Flow, Journal, Links, edges, links};
+use discodiff::dataflows::{Edges, Flow, Ground, Journal, Links, edges, links};
 use discodiff::model::graph::{Coded, Dictionary, EdgeId, Link, LinkKind, Projection, Properties};
 use discodiff::model::{Change, Digest, Event, Key, PerKind, Verdict};
 use discodiff::sources::{Budget, first_tick};
 use discodiff::state::{self, Manifest, PartWriter, Row, State};
+use discodiff::telemetry::{Measures, RunStage};
 use gauge::{Memory, by_turns};
 use made::Part;
 use roaring::RoaringBitmap;
@@ -210,8 +211,9 @@ impl Kept {
             let (input, events) = scope.new_input::<Vec<Event>>();
             let (flow, budget) = (Flow { graph: true, mended: PerKind::default() }, Arc::new(Budget::new(1 << 28)));
             let journal = Journal::new(None, Arc::clone(&budget));
-            let (one, assertions) = links(events, Rc::clone(&own), Arc::clone(&self.dictionary), flow, journal.clone());
-            let other = edges(assertions, Rc::clone(&shared), Arc::clone(&self.dictionary), flow, EPOCH, budget, journal);
+            let (ground, measures) = (Ground { dictionary: Arc::clone(&self.dictionary), flow, journal }, Measures::default());
+            let (one, assertions) = links(events, Rc::clone(&own), ground.clone(), measures.recorder(RunStage::Links));
+            let other = edges(assertions, Rc::clone(&shared), ground, EPOCH, budget, measures.recorder(RunStage::Edges));
             scope.concatenate([one, other]).probe_with(&probe);
             input
         });

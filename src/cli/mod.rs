@@ -17,6 +17,7 @@ pub mod publish;
 pub mod refresh;
 pub mod replay;
 mod report;
+mod stages;
 pub mod state;
 pub mod status;
 pub mod verify;

@@ -108,6 +108,7 @@ pub fn request(settings: &Settings) -> Result<Request> {
         checkpoint_interval: settings.checkpoint_interval,
         stop: Arc::clone(stop_requested()),
         progress: Arc::new(Progress::new(style)),
+        measures: Arc::default(),
     })
 }
 

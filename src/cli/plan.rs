@@ -64,6 +64,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if settings.json {
         let withheld: Vec<_> = foreseen.refreshed.notes.withheld.iter().collect();
         let mut object = serde_json::to_value(&foreseen.refreshed.report)?;
+        // Said of what was done.
+        for said in ["stages", "waited"] {
+            object.as_object_mut().and_then(|object| object.remove(said));
+        }
         object["samples"] = serde_json::to_value(&foreseen.samples)?;
         object["fields"] = serde_json::to_value(&foreseen.fields)?;
         object["withheld"] = withheld.iter().map(|(kind, number, why)| json!({"kind": kind, "deletes": number, "why": why})).collect();

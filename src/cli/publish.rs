@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Exit;
-use super::{open, output};
+use super::{open, output, stages};
 use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, Settings, load};
 use crate::sources::kafka::{Published, Publishing, publish};
 use crate::telemetry::words::{count, duration};
@@ -81,13 +81,14 @@ pub fn run(args: &PublishArgs, settings: &Settings) -> anyhow::Result<Exit> {
         again: args.again,
         stop: Arc::clone(open::stop_requested()),
         progress: Arc::new(Progress::new(style)),
+        measures: Arc::default(),
     };
     let published = publish(&request, settings.dumps_dir()?)?;
     drop(request);
     if settings.json {
         output::json(&published)?;
     } else {
-        output::text(&table(&published))?;
+        output::text(&(table(&published) + &stages::table(&published.stages, &published.waited)))?;
     }
     let mut exit = Exit::Complete;
     for (kind, publication) in &published.kinds {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::publish::NewTopicFlags;
-use super::{open, output, report};
+use super::{open, output, report, stages};
 use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
@@ -129,9 +129,14 @@ pub fn from_files(request: Request, settings: &Settings) -> anyhow::Result<Exit>
     if settings.json {
         output::json(&refreshed.report)?;
     } else {
-        output::text(&report::table(&refreshed))?;
+        output::text(&told(&refreshed))?;
     }
     Ok(report::notes_and_exit(&refreshed))
+}
+
+/// What was done, and what it took.
+fn told(refreshed: &Refreshed) -> String {
+    report::table(refreshed) + &stages::table(&refreshed.report.stages, &refreshed.report.waited)
 }
 
 fn until(text: &str) -> Result<Until, String> {
@@ -165,7 +170,7 @@ pub fn apply(
         open: &mut || open::sinks(settings, Access::Write),
         applied: &mut |refreshed: Refreshed| {
             match (settings.json, reports) {
-                (false, _) => output::text(&report::table(&refreshed))?,
+                (false, _) => output::text(&told(&refreshed))?,
                 (true, Reports::Lines) => output::json(&refreshed.report)?,
                 (true, _) => {}
             }

@@ -19,6 +19,7 @@
 //! key has rejected records only, its fingerprint stays, and it is neither deleted nor taken for unchanged. Ticks are processed
 //! strictly in order. What this operator cannot see: whether its input closed because all was read (that is what `End`s are for).
 
+mod parsing;
 mod sweep;
 mod trace;
 
@@ -26,7 +27,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -43,8 +44,10 @@ use super::journal::{Entry, Journal, Records};
 use super::rejects::{self, Excess};
 use crate::model::document::Canonical;
 use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
-use crate::sources::{Budget, Tick, first_delete_tick, kind_of};
+use crate::sources::{Budget, Holder, Tick, first_delete_tick, kind_of};
+use crate::telemetry::{Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record, canonical};
+use parsing::Parsing;
 use sweep::Sweep;
 pub use trace::Fingerprints;
 
@@ -221,6 +224,9 @@ pub struct Diff {
     stretches: Vec<Stretch>,
     scratch: Vec<u8>,
     journal: Journal,
+    recorder: Recorder,
+    parsing: Parsing,
+    sweeping: Recorder,
 }
 
 enum Stance {
@@ -242,6 +248,7 @@ impl Diff {
         budget: Arc<Budget>,
         findings: Rc<RefCell<Findings>>,
         journal: Journal,
+        measures: &Measures,
     ) -> Diff {
         Diff {
             options,
@@ -254,6 +261,9 @@ impl Diff {
             stretches: Vec::new(),
             scratch: Vec::new(),
             journal,
+            recorder: measures.recorder(RunStage::Diff),
+            parsing: Parsing::new(measures.recorder(RunStage::Parse)),
+            sweeping: measures.recorder(RunStage::Sweep),
         }
     }
 
@@ -364,6 +374,7 @@ impl Diff {
 
     /// Processes one closed tick; gives its tally.
     fn tick(&mut self, tick: Tick, arrivals: Vec<Arrival>, capability: &Capability<Tick>, output: &mut Events<'_, '_>) -> Tally {
+        let begun = Instant::now();
         let mut records = Vec::with_capacity(arrivals.len());
         let mut end = None;
         for arrival in arrivals {
@@ -373,12 +384,14 @@ impl Diff {
             }
         }
         let kind = kind_of(tick);
-        let bytes: usize = records.iter().map(|record| record.raw.len()).sum();
+        let (received, bytes) = (records.len(), records.iter().map(|record| record.raw.len()).sum());
         let mut session = output.session(capability);
         let mut give = |event| session.give(event);
         let tally = self.records(tick, kind, records, &mut give);
-        self.budget.release(bytes);
-        Tally { end: end.map(|(kind, ending)| self.end(kind, ending)), ..tally }
+        self.budget.release(Holder::WORKERS, bytes);
+        let tally = Tally { end: end.map(|(kind, ending)| self.end(kind, ending)), ..tally };
+        self.recorder.since(begun, received, bytes);
+        tally
     }
 
     fn records(&mut self, tick: Tick, kind: Kind, mut records: Vec<Record>, give: &mut impl FnMut(Event)) -> Tally {
@@ -415,6 +428,7 @@ impl Diff {
             let copy = here.is_some() || self.seen.contains(key.id());
             let same_raw = self.options.trust_raw && old.is_some_and(|old| old.raw == record.hash);
             if same_raw && (copy || !asked.contains(key.id())) {
+                self.parsing.none();
                 if copy {
                     findings.counts[kind].duplicates += 1;
                 } else {
@@ -430,6 +444,7 @@ impl Diff {
                 None => false,
                 Some(all) => all[kind] || old.is_none_or(|old| old.graph != graph.short()),
             };
+            self.parsing.one(record.raw.len());
             let document = match read(key, &record.raw, &mut self.scratch, projected) {
                 Ok(document) if document.id == key.id() => document,
                 Ok(document) => {
@@ -485,6 +500,7 @@ impl Diff {
             }
         }
         drop(cursor);
+        self.parsing.end_tick();
         self.trace.borrow_mut().commit(updates, tick);
         self.stretches.extend(stretch.clone());
         self.rejected.extend(noted.rejected.iter().copied());

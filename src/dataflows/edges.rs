@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
@@ -29,12 +30,13 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::Arrangement;
 use super::diff::NO_ROOM;
-use super::journal::{Entry, Journal};
-use super::links::{Assertion, Flow};
+use super::journal::Entry;
+use super::links::{Assertion, Flow, Ground};
 use crate::model::Event;
 use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId, Family};
 use crate::sources::{Budget, Tick, first_epilogue_tick};
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+use crate::telemetry::Recorder;
 
 /// Anchors walked in one activation, and given in one tick: the walk must neither hold up the worker nor fill the memory.
 const SLICE: usize = 4_096;
@@ -116,12 +118,12 @@ impl Edges {
 pub fn edges<'scope>(
     assertions: Stream<'scope, Tick, Vec<Assertion>>,
     edges: Rc<RefCell<Edges>>,
-    dictionary: Arc<Dictionary>,
-    flow: Flow,
+    ground: Ground,
     epoch: u64,
     budget: Arc<Budget>,
-    journal: Journal,
+    mut recorder: Recorder,
 ) -> Stream<'scope, Tick, Vec<Event>> {
+    let Ground { dictionary, flow, journal } = ground;
     let peers = assertions.scope().peers();
     let mut builder = OperatorBuilder::new("Edges".to_owned(), assertions.scope());
     let activator = assertions.scope().activator_for(Rc::clone(&builder.operator_info().address));
@@ -151,7 +153,9 @@ pub fn edges<'scope>(
             stash.sort_unstable_by_key(|(tick, _)| *tick);
             let closed = stash.partition_point(|(tick, _)| !frontiers[0].less_equal(tick));
             for (tick, assertions) in stash.drain(..closed) {
+                let (begun, number) = (Instant::now(), assertions.len());
                 edges.borrow_mut().commit(assertions, tick);
+                recorder.since(begun, number, 0);
             }
             if !frontiers[0].is_empty() {
                 return;
@@ -167,7 +171,9 @@ pub fn edges<'scope>(
                 return;
             }
             capability.downgrade(&tick);
+            let begun = Instant::now();
             from = give(&mut edges.borrow_mut(), from, &dictionary, flow, capability, &mut output.activate());
+            recorder.since(begun, 0, 0);
             tick += 1;
             match from {
                 Some(_) => activator.activate(),

@@ -18,7 +18,7 @@ use super::diff::{Findings, Stretch};
 use super::links::Assertion;
 use crate::model::graph::Coded;
 use crate::model::{Fingerprint, Key, PerKind};
-use crate::sources::{Budget, Tick};
+use crate::sources::{Budget, Holder, Tick};
 
 /// Records of a tick, on one worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ impl Journal {
         let Some(sender) = &self.sender else { return };
         let entry = entry();
         let bytes = entry.bytes();
-        self.budget.add(bytes);
+        self.budget.add(Holder::JOURNAL, bytes);
         // Who is gone has said why through the run's stop signal.
         let _ = sender.send(Note::Entry(tick, entry, bytes));
     }

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
@@ -37,6 +38,7 @@ use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family};
 use crate::model::{Change, Event, Key, PerKind, Verdict};
 use crate::sources::Tick;
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+use crate::telemetry::Recorder;
 
 /// That a record asserts an edge (+1), or does so no more (-1).
 pub type Assertion = (EdgeId, isize);
@@ -60,6 +62,17 @@ impl Flow {
     pub fn mends(&self, family: Family) -> bool {
         self.graph && family.asserted_by().iter().any(|kind| self.mended[*kind])
     }
+}
+
+/// What the operators of a graph share.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The dictionary of links.
+    pub dictionary: Arc<Dictionary>,
+    /// What flows to a graph.
+    pub flow: Flow,
+    /// Where they note what they do.
+    pub journal: Journal,
 }
 
 /// The arrangement of one worker.
@@ -120,9 +133,8 @@ type Output<'a, 'b, D> = OutputBuilderSession<'a, Tick, CapacityContainerBuilder
 pub fn links<'scope>(
     events: Stream<'scope, Tick, Vec<Event>>,
     links: Rc<RefCell<Links>>,
-    dictionary: Arc<Dictionary>,
-    flow: Flow,
-    journal: Journal,
+    ground: Ground,
+    mut recorder: Recorder,
 ) -> (Stream<'scope, Tick, Vec<Event>>, Stream<'scope, Tick, Vec<Assertion>>) {
     let mut builder = OperatorBuilder::new("Links".to_owned(), events.scope());
     let mut events = builder.new_input(events, Pipeline);
@@ -146,8 +158,10 @@ pub fn links<'scope>(
                     break;
                 }
                 let (tick, waiting) = entry.remove_entry();
-                let mut tick = OneTick { tick, links: &mut links.borrow_mut(), dictionary: &dictionary, flow, journal: &journal };
-                tick.process(waiting.events, (&mut graph, &waiting.graph), (&mut shared, &waiting.shared));
+                let begun = Instant::now();
+                let mut tick = OneTick { tick, links: &mut links.borrow_mut(), ground: &ground };
+                let records = tick.process(waiting.events, (&mut graph, &waiting.graph), (&mut shared, &waiting.shared));
+                recorder.since(begun, records, 0);
             }
         }
     });
@@ -165,18 +179,18 @@ struct Waiting {
 struct OneTick<'t> {
     tick: Tick,
     links: &'t mut Links,
-    dictionary: &'t Dictionary,
-    flow: Flow,
-    journal: &'t Journal,
+    ground: &'t Ground,
 }
 
 impl OneTick<'_> {
+    /// Gives the number of records whose links may differ.
     fn process(
         &mut self,
         events: Vec<Event>,
         (graph, graph_capability): (&mut Output<'_, '_, Event>, &Capability<Tick>),
         (shared, shared_capability): (&mut Output<'_, '_, Assertion>, &Capability<Tick>),
-    ) {
+    ) -> usize {
+        let Ground { dictionary, flow, journal } = self.ground;
         let mut graph = graph.session(graph_capability);
         let mut shared = shared.session(shared_capability);
         let mut changes = Vec::with_capacity(events.len());
@@ -189,13 +203,14 @@ impl OneTick<'_> {
                     if let Event::Held(key) = &other {
                         held[key.kind()] += 1;
                     }
-                    if self.flow.graph {
+                    if flow.graph {
                         graph.give(other);
                     }
                 }
             }
         }
         changes.sort_unstable_by_key(|change| change.key);
+        let records = changes.len();
         let mut updates: Updates<Key, Coded> = Vec::new();
         let mut cursor = self.links.trace.cursor();
         let (mut old, mut new) = (Vec::new(), Vec::new());
@@ -207,7 +222,7 @@ impl OneTick<'_> {
             }
             new.clear();
             if let Some((_, projection)) = &change.graph {
-                new.extend(projection.links.iter().map(|link| Coded::of(link, self.dictionary)));
+                new.extend(projection.links.iter().map(|link| Coded::of(link, dictionary)));
                 new.sort_unstable();
                 new.dedup();
             }
@@ -216,13 +231,13 @@ impl OneTick<'_> {
                 let id = EdgeId::of(key, link);
                 if link.kind().is_some_and(|kind| kind.is_shared()) {
                     shared.give((id, difference));
-                } else if self.flow.carries(id.family())
-                    && let Some(edge) = id.edge(self.dictionary)
+                } else if flow.carries(id.family())
+                    && let Some(edge) = id.edge(dictionary)
                 {
                     graph.give(Event::Edge(EdgeChange { added: difference > 0, edge, tick: self.tick }));
                 }
             });
-            if self.flow.graph {
+            if flow.graph {
                 graph.give(Event::Change(Change { document: None, ..change }));
             }
         }
@@ -230,9 +245,10 @@ impl OneTick<'_> {
         self.links.add_held(&held);
         if !updates.is_empty() || held.0.iter().any(|held| *held > 0) {
             let coming = |((key, link), _, difference): &((Key, Coded), Tick, isize)| (*key, *link, *difference > 0);
-            self.journal.note(self.tick, || Entry::Links(updates.iter().map(coming).collect(), held));
+            journal.note(self.tick, || Entry::Links(updates.iter().map(coming).collect(), held));
         }
         self.links.trace.commit(updates, self.tick);
+        records
     }
 }
 

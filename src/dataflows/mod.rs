@@ -35,7 +35,7 @@ pub use diff::{Asked, Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
 pub use edges::{Edges, edges};
 pub use guard::{Guard, Tally, Verdict, guard};
 pub use journal::{Entry, Journal, Note, Records};
-pub use links::{Flow, Links, links};
+pub use links::{Flow, Ground, Links, links};
 pub use records::records;
 pub use rejects::{Excess, RejectLimit, TooManyRejected};
 pub use sink::{SinkPort, sink};

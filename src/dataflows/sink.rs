@@ -21,7 +21,7 @@ use timely::scheduling::SyncActivator;
 use crate::model::{Change, Event, Key, Verdict};
 use crate::sinks::Run;
 use crate::sinks::driver::{Acknowledgement, Part};
-use crate::sources::{Budget, Tick};
+use crate::sources::{Budget, Holder, Tick};
 
 /// The fields of documents that changed, as a document store found them.
 pub type Fields = (Key, Vec<String>);
@@ -37,6 +37,8 @@ pub struct SinkPort {
     pub run: Arc<Run>,
     /// Takes closed ticks; `None` on workers that have no writer.
     pub parts: Option<Sender<Part>>,
+    /// As which the sink holds bytes that are in flight.
+    pub holder: Holder,
     /// Gives ticks that the store has committed.
     pub acknowledgements: Receiver<Acknowledgement>,
     /// Where the operator leaves the handle by which the thread wakes it.
@@ -50,7 +52,7 @@ pub fn sink<'scope>(
     port: SinkPort,
     budget: Arc<Budget>,
 ) -> Stream<'scope, Tick, Vec<Fields>> {
-    let SinkPort { name, one_writer, run, parts, acknowledgements, waker } = port;
+    let SinkPort { name, one_writer, run, parts, holder, acknowledgements, waker } = port;
     let scope = events.scope();
     let worker = scope.index() as u64;
     let mut builder = OperatorBuilder::new(format!("Sink {name}"), scope);
@@ -88,7 +90,7 @@ pub fn sink<'scope>(
                     part.bytes += bytes;
                     match &event {
                         Event::Change(Change { verdict: Verdict::Delete, .. }) | Event::Edge(_) => *ahead.entry(tick).or_default() += bytes,
-                        _ => budget.add(bytes),
+                        _ => budget.add(holder, bytes),
                     }
                     part.events.push(event);
                 }
@@ -109,9 +111,10 @@ pub fn sink<'scope>(
                 if part.events.is_empty() {
                     continue;
                 }
-                budget.add(ahead.remove(&tick).unwrap_or_default());
+                budget.add(holder, ahead.remove(&tick).unwrap_or_default());
                 if let Some(parts) = &parts {
                     handed.insert(tick, capability);
+                    budget.begin_tick(holder);
                     // A thread that is gone has said why through the stop signal; the tick then stays open.
                     let _ = parts.send(part);
                 }
@@ -122,6 +125,7 @@ pub fn sink<'scope>(
             let mut output = output.activate();
             for acknowledgement in acknowledgements.try_iter() {
                 if let Some(capability) = handed.remove(&acknowledgement.tick) {
+                    budget.end_tick(holder);
                     output.session(&capability).give_iterator(acknowledgement.fields.into_iter());
                 }
             }

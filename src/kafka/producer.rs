@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,6 +116,7 @@ pub struct Producer {
     topics: Topics,
     client: ThreadedProducer<Deliveries>,
     stop: Arc<AtomicBool>,
+    stalled_micros: AtomicU64,
 }
 
 impl Producer {
@@ -148,7 +149,7 @@ impl Producer {
             .set("queue.buffering.max.kbytes", QUEUE_KILOBYTES.to_string())
             .create_with_context(deliveries)
             .map_err(|error| Failure { why: Why::Unanswered, message: format!("cannot make a Kafka client: {error}") })?;
-        let producer = Producer { topics: topics.clone(), client, stop: Arc::clone(stop) };
+        let producer = Producer { topics: topics.clone(), client, stop: Arc::clone(stop), stalled_micros: AtomicU64::new(0) };
         producer.patiently("cannot take the transactional id", most, |slice| producer.client.init_transactions(slice))?;
         Ok(producer)
     }
@@ -164,7 +165,11 @@ impl Producer {
         let topic = message.topic.to_owned();
         loop {
             match self.client.send(message) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    let waited = began.map_or(0, |began: Instant| began.elapsed().as_micros() as u64);
+                    self.stalled_micros.fetch_add(waited, Ordering::Relaxed);
+                    return Ok(());
+                }
                 Err((error, back)) => {
                     let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
                     if !full || began.get_or_insert_with(Instant::now).elapsed() > patience() || self.stop.load(Ordering::Relaxed) {
@@ -175,6 +180,11 @@ impl Producer {
                 }
             }
         }
+    }
+
+    /// How long it was waited for room in the client's queue.
+    pub fn stalled(&self) -> Duration {
+        Duration::from_micros(self.stalled_micros.load(Ordering::Relaxed))
     }
 
     /// Waits until all is with the broker. What follows a message that was refused is never taken, so that is looked for meanwhile.

@@ -18,8 +18,9 @@ use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Driver, Missed, Report};
 use crate::sinks::{Holds, Need, Run, Writer};
-use crate::sources::{Budget, Reading, Snapshot, Stop, StoppedOnRequest, Trail, read};
+use crate::sources::{Budget, Holder, Reading, Snapshot, Stop, StoppedOnRequest, Surroundings, Trail, read};
 use crate::state::{Checkpoint, Manifest, Part};
+use crate::telemetry::{Cause, RunStage};
 
 /// A sink's writers and what they need to know.
 pub struct Target {
@@ -98,20 +99,25 @@ pub fn apply(
         trust_raw: manifest.digests_are_current(),
         excess: excess.clone(),
     };
-    let (reading, inlets) = read(files, mark, request.block, workers, Arc::clone(&budget), Arc::clone(&trail), stop.clone())?;
+    let measures = Arc::clone(&request.measures);
+    let surroundings =
+        Surroundings { budget: Arc::clone(&budget), trail: Arc::clone(&trail), measures: Arc::clone(&measures), stop: stop.clone() };
+    let (reading, inlets) = read(files, mark, request.block, workers, surroundings.clone())?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
     let missed: Vec<Missed> = targets.iter().map(|target| Arc::clone(&target.missed)).collect();
-    for target in targets {
-        threads.push(start(target, &mut equipment, &budget, &stop, &delivered)?);
+    let mut causes = vec![(Holder::WORKERS, Cause::Cpu), (Holder::JOURNAL, Cause::State)];
+    for (at, target) in targets.into_iter().enumerate() {
+        causes.push((Holder::sink(at), Cause::Sink(target.name)));
+        threads.push(start(target, Holder::sink(at), &mut equipment, &surroundings, &delivered)?);
     }
     let (mut journal, mut rounds, mut scribe) = (Journal::new(None, Arc::clone(&budget)), Rounds::default(), None);
     if let Some(checkpoint) = kept.checkpoint {
         let dictionary = kept.links.clone().unwrap_or_default();
         let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
         let (budget, interval) = (Arc::clone(&budget), request.checkpoint_interval);
-        let one =
-            Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, excess: excess.clone(), stop: stop.clone() };
+        let (measures, excess, stop) = (Arc::clone(&measures), excess.clone(), stop.clone());
+        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, excess, measures, stop };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;
         scribe = Some(thread);
@@ -128,6 +134,8 @@ pub fn apply(
         },
         diff,
         budget: Arc::clone(&budget),
+        causes: Arc::new(causes),
+        measures,
         stop: stop.clone(),
         save: kept.save,
         links: kept.links.map(|dictionary| (dictionary, flow)),
@@ -187,9 +195,9 @@ fn asked(targets: &[Target], kind: Kind) -> Asked {
 /// Starts a target's threads and gives the workers their ends.
 fn start(
     target: Target,
+    holder: Holder,
     equipment: &mut [Equipment],
-    budget: &Arc<Budget>,
-    stop: &Stop,
+    surroundings: &Surroundings,
     delivered: &PerKind<RoaringTreemap>,
 ) -> Result<Vec<thread::JoinHandle<Report>>> {
     let Target { name, one_writer, run, writers, missed, .. } = target;
@@ -203,7 +211,8 @@ fn start(
         let (waker, wakers) = bounded(1);
         let writer = if one_writer && worker > 0 { None } else { writers.next() };
         let parts = writer.is_some().then_some(parts);
-        equipment.ports.push(SinkPort { name, one_writer, run: Arc::clone(&shared), parts, acknowledgements: acknowledged, waker });
+        let run_of_port = Arc::clone(&shared);
+        equipment.ports.push(SinkPort { name, one_writer, run: run_of_port, parts, holder, acknowledgements: acknowledged, waker });
         let Some(writer) = writer else { continue };
         let driver = Driver {
             name: format!("{name} {worker}"),
@@ -215,10 +224,12 @@ fn start(
             parts: part_receiver,
             acknowledgements,
             wakers,
-            budget: Arc::clone(budget),
+            budget: Arc::clone(&surroundings.budget),
+            holder,
+            recorder: surroundings.measures.recorder(RunStage::Write(name)),
             delivered: delivered.clone(),
             missed: Arc::clone(&missed),
-            stop: stop.clone(),
+            stop: surroundings.stop.clone(),
         };
         threads.push(driver.start().context("cannot start a sink's thread")?);
     }

@@ -27,8 +27,9 @@ use crate::model::graph::Dictionary;
 use crate::model::{Key, Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{Need, Sink};
-use crate::sources::{BlockSize, Budget, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
+use crate::sources::{BlockSize, Budget, Holder, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
 use crate::state::{Checkpoint, JournalWriter, Manifest, Participant, StateError, load_dictionary, replay};
+use crate::telemetry::{Measures, RunStage};
 
 /// Texts of the dictionary in one entry.
 const TEXTS: usize = 16_384;
@@ -59,6 +60,8 @@ pub struct Scribe {
     pub budget: Arc<Budget>,
     /// Whether too many records were rejected.
     pub excess: Excess,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
     /// The run's stop signal.
     pub stop: Stop,
 }
@@ -107,6 +110,7 @@ impl Scribe {
         let mut changes: BTreeMap<Tick, u64> = BTreeMap::new();
         let mut open = false;
         let mut ending: Option<Instant> = None;
+        let mut recorder = self.measures.recorder(RunStage::Checkpoint);
         loop {
             if self.trail.is_ending() {
                 next = Instant::now();
@@ -125,13 +129,17 @@ impl Scribe {
                         *changes.entry(tick).or_default() += entry.changes();
                     }
                     writer.push(tick, entry.what(), &entry.encode()?)?;
-                    self.budget.release(bytes);
+                    self.budget.release(Holder::JOURNAL, bytes);
                 }
                 Ok(Note::Done(worker, below)) => {
                     done.insert(worker, below);
                     if done.len() == self.workers {
                         let below = std::mem::take(&mut done).into_values().min().unwrap_or(0);
+                        let (begun, before) = (Instant::now(), last);
                         last = self.take(&mut writer, below, last, &changes)?;
+                        if last > before {
+                            recorder.since(begun, 0, 0);
+                        }
                         if ending.is_some() && self.trail.is_done(below) {
                             self.stop.fail(StoppedOnRequest.into());
                         }

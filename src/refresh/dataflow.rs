@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use roaring::RoaringBitmap;
@@ -14,13 +14,15 @@ use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
 
 use super::checkpoints::{Memory, Rounds};
+use super::idle::Idle;
 use crate::dataflows::{
-    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
+    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Ground, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
 };
-use crate::model::PerKind;
-use crate::model::graph::Dictionary;
-use crate::sources::{Budget, Inlet, Stop};
-use crate::state::{Checkpoint, Manifest, Part};
+use crate::model::graph::{Coded, Dictionary, EdgeId};
+use crate::model::{Fingerprint, Key, Kind, PerKind};
+use crate::sources::{Budget, Holder, Inlet, Stop};
+use crate::state::{Checkpoint, Manifest, Part, Row};
+use crate::telemetry::{Cause, Measures, RunStage};
 
 /// How long a worker sleeps when it has nothing to do, before it looks whether the run is to end. Records and acknowledgements wake it.
 const NAP: Duration = Duration::from_millis(50);
@@ -47,6 +49,10 @@ pub struct Setting {
     pub guard: Guard,
     /// Bytes in flight.
     pub budget: Arc<Budget>,
+    /// What holders of these are called where the run waited for them.
+    pub causes: Arc<Vec<(Holder, Cause)>>,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
     /// The run's stop signal.
     pub stop: Stop,
     /// Whether the next generation is written.
@@ -110,18 +116,20 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
 
 fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<Outcome> {
     let (index, peers) = (worker.index(), worker.peers());
+    let (begun, measures) = (Instant::now(), &setting.measures);
     let trace = Fingerprints::restore(&setting.folder, &setting.manifest, index, peers)?;
     let trace = Rc::new(RefCell::new(trace));
     let findings = Rc::new(RefCell::new(Findings::default()));
     let probe = ProbeHandle::new();
     let budget = Arc::clone(&setting.budget);
-    let mut diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), budget, Rc::clone(&findings), setting.journal.clone());
+    let mut diff = Diff::new(setting.diff.clone(), Rc::clone(&trace), budget, Rc::clone(&findings), setting.journal.clone(), measures);
     let kept = match &setting.links {
         None => None,
         Some((dictionary, flow)) => {
             let kept = Links::restore(&setting.folder, &setting.manifest, index, peers)?;
             let shared = Edges::restore(&setting.folder, &setting.manifest, index, peers)?;
-            Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), Arc::clone(dictionary), *flow))
+            let ground = Ground { dictionary: Arc::clone(dictionary), flow: *flow, journal: setting.journal.clone() };
+            Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), ground))
         }
     };
     if let Some(checkpoint) = &setting.taken_up {
@@ -131,17 +139,22 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         let mut memory = Memory { worker: (index, peers), trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
         memory.take_up(&setting.folder, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
     }
+    let keys = |trace: &Fingerprints| Kind::ALL.iter().map(|kind| trace.live(*kind)).sum();
+    let room = |parts: &[Part]| Part::room(parts, index, peers) as u64;
+    let of_graph = setting.manifest.links.as_ref().filter(|_| kept.is_some()).map_or((0, 0), |of| (room(&of.links), room(&of.edges)));
+    let loaded = bytes_of(room(&setting.manifest.parts), of_graph.0, of_graph.1);
+    measures.recorder(RunStage::Load).took(begun.elapsed(), keys(&trace.borrow()), loaded);
+    measures.waits().add(Cause::State, begun.elapsed() / peers as u32);
     let counted = setting.taken_up.as_ref().map(|checkpoint| findings.borrow().tally(checkpoint.mark.kind())).unwrap_or_default();
-    let journal = setting.journal.clone();
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
         let (back, verdicts) = scope.feedback(1);
         let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
         guard(tallies, setting.guard.clone(), counted).probe_with(&probe).connect_loop(back);
-        let graph = kept.as_ref().map(|(kept, shared, dictionary, flow)| {
-            let (own, assertions) = links(events.clone(), Rc::clone(kept), Arc::clone(dictionary), *flow, journal.clone());
+        let graph = kept.as_ref().map(|(kept, shared, ground)| {
+            let (own, assertions) = links(events.clone(), Rc::clone(kept), ground.clone(), measures.recorder(RunStage::Links));
             let (budget, epoch) = (Arc::clone(&setting.budget), setting.diff.epoch);
-            let others = edges(assertions, Rc::clone(shared), Arc::clone(dictionary), *flow, epoch, budget, journal.clone());
+            let others = edges(assertions, Rc::clone(shared), ground.clone(), epoch, budget, measures.recorder(RunStage::Edges));
             scope.concatenate([own, others]).probe_with(&probe)
         });
         let mut committed = vec![];
@@ -163,10 +176,16 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
             scope.concatenate(committed).probe_with(&probe);
         }
     });
-    let mut answered = 0;
+    let (mut answered, mut passed) = (0, None);
+    let mut ticks = (index == 0).then(|| measures.recorder(RunStage::Tick));
+    let mut idle = Idle::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), peers);
     while !probe.done() {
-        worker.step_or_park(Some(NAP));
+        idle.step(worker, NAP);
         let done = || probe.with_frontier(|frontier| frontier.first().copied());
+        if let Some(ticks) = ticks.as_mut().filter(|_| passed != done()) {
+            passed = done();
+            measures.ticks().done(passed, ticks);
+        }
         setting.rounds.answer(&mut answered, index, done, &setting.journal);
         if let Some(found) = setting.diff.excess.found().filter(|found| !probe.less_equal(&found.tick)) {
             setting.stop.fail(found.clone().into());
@@ -177,16 +196,28 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         }
         fail::fail_point!("worker-panics", index == peers - 1, |_| panic!("failpoint worker-panics"));
     }
+    idle.end();
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
-        let (folder, manifest) = (&setting.folder, &setting.manifest);
-        outcome.part = Some(trace.borrow_mut().save(folder, manifest, index, peers).context("cannot save the state")?);
+        let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);
+        let part = trace.borrow_mut().save(folder, manifest, index, peers).context("cannot save the state")?;
+        let mut saved = bytes_of(part.rows, 0, 0);
+        outcome.part = Some(part);
         if let Some((kept, shared, ..)) = kept {
             let mut used = RoaringBitmap::new();
             let links = kept.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the links")?;
             let edges = shared.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the edges")?;
+            saved += bytes_of(0, links.rows, edges.rows);
             outcome.links = Some(SavedLinks { links, edges, used, held: kept.borrow().held() });
         }
+        measures.recorder(RunStage::Save).took(begun.elapsed(), keys(&trace.borrow()), saved);
+        measures.waits().add(Cause::State, begun.elapsed() / peers as u32);
     }
     Ok(outcome)
+}
+
+/// Bytes of so many rows of the state's files: fingerprints, links, edges.
+pub(super) fn bytes_of(fingerprints: u64, links: u64, edges: u64) -> u64 {
+    let sizes = [<(Key, Fingerprint)>::SIZE, <(Key, Coded)>::SIZE, <(EdgeId, u32)>::SIZE].map(|size| size as u64);
+    fingerprints * sizes[0] + links * sizes[1] + edges * sizes[2]
 }

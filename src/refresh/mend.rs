@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anyhow::Result;
 use roaring::RoaringTreemap;
@@ -18,7 +19,7 @@ use crate::sinks::driver::{BATCH_BYTES, BATCH_ROWS};
 use crate::sinks::{Class, Graph};
 use crate::sources::StoppedOnRequest;
 use crate::state::Manifest;
-use crate::telemetry::Subject;
+use crate::telemetry::{Recorder, RunStage, Subject};
 
 /// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid. Gives
 /// the number of edges that the graph refused, under each kind whose records assert them.
@@ -26,7 +27,7 @@ pub fn mend(
     folder: &Path,
     manifest: &Manifest,
     dictionary: &Dictionary,
-    graph: &mut dyn Graph,
+    (name, graph): (&'static str, &mut dyn Graph),
     flow: &Flow,
     request: &Request,
 ) -> Result<PerKind<u64>> {
@@ -35,7 +36,8 @@ pub fn mend(
     let rows: u64 = links.links.iter().chain(&links.edges).map(|part| part.rows).sum();
     request.progress.started(Subject::Edges, Some(rows));
     let mut read = 0;
-    let mut batch = Batch::default();
+    let recorder = request.measures.recorder(RunStage::Write(name));
+    let mut batch = Batch { added: Vec::new(), removed: Vec::new(), bytes: 0, refused: PerKind::default(), recorder };
     let edges = EdgeIds::open(folder, manifest)?;
     let wanted = |family| flow.mends(family);
     Look { graph, wanted: &wanted, empty }.at_all(
@@ -73,12 +75,12 @@ pub fn mend(
     Ok(batch.refused)
 }
 
-#[derive(Default)]
 struct Batch {
     added: Vec<Edge>,
     removed: Vec<String>,
     bytes: usize,
     refused: PerKind<u64>,
+    recorder: Recorder,
 }
 
 impl Batch {
@@ -86,8 +88,9 @@ impl Batch {
         let rows = self.added.len() + self.removed.len();
         if rows > 0 && (last || rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES) {
             let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
+            let begun = Instant::now();
             self.write(graph, &added, &removed)?;
-            self.bytes = 0;
+            self.recorder.since(begun, rows, std::mem::take(&mut self.bytes));
         }
         Ok(())
     }

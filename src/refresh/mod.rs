@@ -12,6 +12,7 @@ mod apply;
 mod checkpoints;
 mod dataflow;
 mod due;
+mod idle;
 mod judge;
 mod mend;
 mod plan;
@@ -35,11 +36,11 @@ use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, State, check, save_dictionary};
-use crate::telemetry::Progress;
+use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, check, save_dictionary};
+use crate::telemetry::{Cause, Measures, Progress, RunStage};
 use apply::{Kept, Target, apply};
 use checkpoints::Grounds;
-use dataflow::SavedLinks;
+use dataflow::{SavedLinks, bytes_of};
 pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 use mend::mend;
@@ -72,6 +73,8 @@ pub struct Request {
     pub stop: Arc<AtomicBool>,
     /// Where progress is shown.
     pub progress: Arc<Progress>,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
 }
 
 impl Request {
@@ -84,7 +87,7 @@ impl Request {
 /// end, however that comes.
 pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
-    let snapshot = Snapshot::find(dumps)?;
+    let snapshot = Snapshot::find_measured(dumps, &request.measures)?;
     // Identifying a whole month's files takes some seconds.
     if request.stop.load(Ordering::Relaxed) {
         return Err(StoppedOnRequest.into());
@@ -140,7 +143,11 @@ fn refresh_opened(
     };
     let before = state.manifest().clone();
     // A damaged state is found before anything is written, at the cost of reading it twice: about a second for 34 M records.
-    check(state.folder(), &before)?;
+    let rows = |parts: &[Part]| parts.iter().map(|part| part.rows).sum();
+    let (links, edges) = before.links.as_ref().map_or((0, 0), |links| (rows(&links.links), rows(&links.edges)));
+    let keys = rows(&before.parts);
+    let size = |_: &_| (keys, bytes_of(keys, links, edges));
+    request.measures.waiting(RunStage::Check, Cause::State, size, || check(state.folder(), &before))?;
     // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
     let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
     let folder = state.folder().to_owned();
@@ -167,9 +174,10 @@ fn refresh_opened(
     state.replace(manifest.clone())?;
 
     let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.workers, sinks)).collect();
+    let waits = request.measures.waits();
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, run) in sinks.iter_mut().zip(&runs) {
-        let writers = sink.begin(run)?;
+        let writers = waits.during(Cause::Sink(sink.name()), || sink.begin(run))?;
         targets.push(Target {
             name: sink.name(),
             one_writer: sink.one_writer(),
@@ -219,7 +227,9 @@ fn refresh_opened(
         manifest.completed = Some(plan.epoch);
     }
     if keeps_links {
-        manifest.links = Some(save_links(&state, &before, &dictionary, &plan, std::mem::take(&mut applied.links), &applied.flow)?);
+        let links = std::mem::take(&mut applied.links);
+        let save = || save_links(&state, &before, &dictionary, &plan, links, &applied.flow);
+        manifest.links = Some(waits.during(Cause::State, save)?);
     }
     let (held, written): (u64, u64) = (manifest.records().0.iter().sum(), manifest.parts.iter().map(|part| part.rows).sum());
     if held != written {
@@ -229,8 +239,10 @@ fn refresh_opened(
         let mut undelivered = report.undelivered;
         let known = taken_up.as_ref().and_then(|checkpoint| member.participant(checkpoint));
         known.iter().flat_map(|known| known.missed.iter()).for_each(|(kind, missed)| undelivered[kind] += missed);
+        let name = sink.name();
         if let Some(graph) = sink.graph() {
-            let refused = mend(state.folder(), &manifest, &dictionary, graph, &applied.flow, request)?;
+            let work = || mend(state.folder(), &manifest, &dictionary, (name, graph), &applied.flow, request);
+            let refused = waits.during(Cause::Sink(name), work)?;
             refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
         }
         let ends = PerKind::from_fn(|kind| {
@@ -243,9 +255,9 @@ fn refresh_opened(
                 rejected: applied.findings.counts[kind].rejected,
             })
         });
-        sink.complete(run, &ends)?;
+        request.measures.waiting(RunStage::Complete(name), Cause::Sink(name), |_| (0, 0), || sink.complete(run, &ends))?;
         let graph = sink.graph().map(|graph| graph.written());
-        refreshed.report.sinks.insert(sink.name(), Wrote { records: report.tally, graph });
+        refreshed.report.sinks.insert(name, Wrote { records: report.tally, graph });
         for (kind, end) in ends.iter() {
             let brought_up = run.kinds[kind].as_ref().is_some_and(|kind| kind.need == Need::Everything);
             match end {
@@ -259,7 +271,7 @@ fn refresh_opened(
     note_unread(&before, &members, sinks, &plan.read, &mut refreshed.notes);
     note_owed(&manifest, sinks, &plan.read, &mut refreshed.notes)?;
     fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
-    state.replace(manifest)?;
+    waits.during(Cause::State, || state.replace(manifest))?;
     refreshed.notes.rejected = applied.findings.rejected;
     refreshed.notes.twins = applied.findings.twins;
     refreshed.notes.unmapped = applied.findings.unmapped;
@@ -268,7 +280,7 @@ fn refresh_opened(
     refreshed.notes.peak_in_flight = applied.peak_in_flight;
     refreshed.report.snapshot = snapshot.month;
     refreshed.report.resumed_from = taken_up.map(|checkpoint| ResumedFrom::of(&checkpoint));
-    refreshed.report.seconds = begun.elapsed().as_secs_f64();
+    refreshed.report.end(begun, &request.measures);
     Ok(refreshed)
 }
 

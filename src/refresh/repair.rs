@@ -238,8 +238,9 @@ impl Work<'_> {
         let mut wrote = BTreeMap::new();
         for ((&at, run), report) in faulty.iter().zip(&runs).zip(&applied.reports) {
             let (sink, mut undelivered) = (&mut sinks[at], report.undelivered);
+            let name = sink.name();
             if let Some(graph) = sink.graph() {
-                let refused = self.mend(state, graph)?;
+                let refused = self.mend(state, name, graph)?;
                 refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
             }
             sink.complete(run, &PerKind::from_fn(|kind| self.end(kind, run, undelivered[kind], &applied)))?;
@@ -263,10 +264,10 @@ impl Work<'_> {
         }
     }
 
-    fn mend(&self, state: &State, graph: &mut dyn crate::sinks::Graph) -> Result<PerKind<u64>> {
+    fn mend(&self, state: &State, name: &'static str, graph: &mut dyn crate::sinks::Graph) -> Result<PerKind<u64>> {
         let dictionary = load_dictionary(state.folder(), &self.manifest)?;
         let all = Flow { graph: true, mended: PerKind::from_fn(|_| true) };
-        mend(state.folder(), &self.manifest, &dictionary, graph, &all, self.request)
+        mend(state.folder(), &self.manifest, &dictionary, (name, graph), &all, self.request)
     }
 
     fn end(&self, kind: Kind, run: &Run, undelivered: u64, applied: &Applied) -> Option<KindEnd> {

@@ -1,6 +1,7 @@
 //! What a run came to, for people and for programs.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::model::{DeadLetter, Kind, PerKind};
 use crate::sinks::{GraphWritten, Tally};
 use crate::sources::Tick;
 use crate::state::Checkpoint;
+use crate::telemetry::{Measured, Measures};
 
 /// The object that `--json` prints.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,6 +25,20 @@ pub struct Report {
     pub kinds: BTreeMap<Kind, Counts>,
     /// For each sink what this run wrote.
     pub sinks: BTreeMap<&'static str, Wrote>,
+    /// How long each stage took that took part, and what went through it.
+    pub stages: Vec<Measured>,
+    /// What the run waited for, in percent of its time.
+    pub waited: BTreeMap<&'static str, f64>,
+}
+
+impl Report {
+    /// Puts down how long the run took that was begun then, and what it measured of itself.
+    pub fn end(&mut self, begun: Instant, measures: &Measures) {
+        let time = begun.elapsed();
+        self.seconds = time.as_secs_f64();
+        self.stages = measures.stages();
+        self.waited = measures.waits().shares(time);
+    }
 }
 
 /// Where a run went on that takes up another.

@@ -154,7 +154,8 @@ impl FromTopics<'_> {
     }
 
     pub(super) fn snapshot(&mut self, snapshot: Snapshot) -> Result<Refreshed> {
-        let request = &Request { progress: Arc::new(self.request.progress.another()), ..self.request.clone() };
+        let progress = Arc::new(self.request.progress.another());
+        let request = &Request { progress, measures: Arc::default(), ..self.request.clone() };
         refresh_to(request, Instant::now(), snapshot, || (self.open)())
     }
 

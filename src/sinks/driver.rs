@@ -18,7 +18,8 @@ use super::patience::{given_up, patience};
 use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
 use crate::model::graph::EdgeChange;
 use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
-use crate::sources::{Budget, Stop, Tick, first_delete_tick};
+use crate::sources::{Budget, Holder, Stop, Tick, first_delete_tick};
+use crate::telemetry::Recorder;
 
 /// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
 pub const BATCH_ROWS: usize = 5_000;
@@ -93,6 +94,10 @@ pub struct Driver {
     pub wakers: Receiver<SyncActivator>,
     /// Bytes in flight.
     pub budget: Arc<Budget>,
+    /// As which the sink holds them.
+    pub holder: Holder,
+    /// Batches are written down here.
+    pub recorder: Recorder,
     /// Ids that were delivered before a run was taken up, of kinds that are being brought up.
     pub delivered: PerKind<RoaringTreemap>,
     /// Where keys that the store does not get are noted.
@@ -263,8 +268,10 @@ impl Driving {
             let number = self.batch.number;
             let mut batch = std::mem::replace(&mut self.batch, Batch { number, ..Batch::default() });
             batch.fields.sort_unstable();
+            let (begun, records, bytes) = (Instant::now(), batch.changes.len() + batch.edges.len(), self.bytes);
             self.write(batch)?;
-            self.driver.budget.release(std::mem::take(&mut self.bytes));
+            self.driver.recorder.since(begun, records, bytes);
+            self.driver.budget.release(self.driver.holder, std::mem::take(&mut self.bytes));
         }
         if self.open.is_empty() {
             return Ok(());
@@ -288,6 +295,7 @@ impl Driving {
         self.batch.number += 1;
         batch.number = self.batch.number;
         fail::fail_point!("before-write");
+        fail::fail_point!("before-feed-write", self.driver.sink == "feed", |_| Ok(()));
         match self.patiently(|writer, attempt| writer.write(&batch, attempt)) {
             Ok(Written { tally, fields }) => {
                 fail::fail_point!("after-write");

@@ -12,12 +12,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
 use super::pieces::{Piece, pieces};
 use super::reading::{Interrupted, Position, Work};
 use super::{DumpFile, Place, SnapshotError, SourcePosition};
+use crate::telemetry::{Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record, Splitter};
 
 /// Cuts one dump file into records; a thread of its own inflates it.
@@ -27,25 +29,37 @@ pub(super) struct Cutter {
     pieces: Receiver<Piece>,
     splitter: Splitter,
     broken: Option<String>,
+    recorder: Recorder,
+    waited: Duration,
 }
 
 impl Cutter {
     /// Starts to inflate a file. `position` tells how far that is; counting records is left to who takes them.
-    pub(super) fn open(file: &DumpFile, position: Arc<Position>) -> io::Result<Cutter> {
+    pub(super) fn open(file: &DumpFile, position: Arc<Position>, measures: &Measures) -> io::Result<Cutter> {
         let Place::File(path) = &file.place else { return Err(io::Error::other("not a file")) };
         Ok(Cutter {
             path: path.clone(),
             checksum_agrees: file.checksum_agrees,
-            pieces: pieces(file, path.clone(), position)?,
+            pieces: pieces(file, path.clone(), position, measures.recorder(RunStage::Decompress))?,
             splitter: Splitter::new(file.kind),
             broken: None,
+            recorder: measures.recorder(RunStage::Split),
+            waited: Duration::ZERO,
         })
     }
 
     /// Gives some more records, none where a long one is not complete yet; false when the file is at its end.
     pub(super) fn cut(&mut self, records: &mut Vec<Record>) -> Result<bool, SnapshotError> {
-        match self.pieces.recv() {
-            Ok(Piece::Xml(xml)) => self.splitter.feed(xml, records),
+        let asked = Instant::now();
+        let piece = self.pieces.recv();
+        let begun = Instant::now();
+        self.waited += begun.duration_since(asked);
+        match piece {
+            Ok(Piece::Xml(xml)) => {
+                let (bytes, before) = (xml.len(), records.len());
+                self.splitter.feed(xml, records);
+                self.recorder.since(begun, records.len() - before, bytes);
+            }
             Ok(Piece::Broken(words)) => self.broken = Some(words),
             Ok(Piece::Changed) => return Err(SnapshotError::Changed { path: self.path.clone() }),
             Err(_) => return Ok(false),
@@ -53,9 +67,18 @@ impl Cutter {
         Ok(true)
     }
 
+    /// How long it has waited for XML.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Gives the last records, and says how the file ended.
-    pub(super) fn finish(self, records: &mut Vec<Record>) -> Ending {
+    pub(super) fn finish(mut self, records: &mut Vec<Record>) -> Ending {
+        let (begun, before) = (Instant::now(), records.len());
         let mut ending = self.splitter.finish(self.broken, records);
+        if records.len() > before {
+            self.recorder.since(begun, records.len() - before, 0);
+        }
         if self.checksum_agrees == Some(false) {
             ending.defect.get_or_insert_with(|| "its sha256 is not the one in CHECKSUM.txt: fetch it again".to_owned());
         }
@@ -65,8 +88,8 @@ impl Cutter {
 
 /// Starts to inflate a file; what is given cuts it into blocks, from `from` on. What lies before that is inflated and cut all the same: it
 /// is the comparing and writing that takes time.
-pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourcePosition>) -> io::Result<Work> {
-    let mut cutter = Cutter::open(&file, Arc::clone(&position))?;
+pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourcePosition>, measures: &Measures) -> io::Result<Work> {
+    let mut cutter = Cutter::open(&file, Arc::clone(&position), measures)?;
     Ok(Box::new(move |blocks| {
         let from = from.unwrap_or_default();
         let mut at = SourcePosition::default();

@@ -15,8 +15,8 @@ use timely::scheduling::SyncActivator;
 use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
-pub use budget::Budget;
-pub use reading::{BlockSize, Position, Reading, read};
+pub use budget::{Budget, Holder};
+pub use reading::{BlockSize, Position, Reading, Surroundings, read};
 pub use snapshot::{DumpFile, Place, Snapshot, SnapshotError};
 pub use stop::{Stop, StoppedOnRequest};
 pub use trail::{Lane, Mark, SourcePosition, Trail};

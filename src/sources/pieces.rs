@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::DumpFile;
 use super::reading::Position;
 use crate::inflate::{Gunzip, HISTORY, InflateError, MAGIC, SLACK};
+use crate::telemetry::Recorder;
 
 /// Bytes of XML that travel together. Records within one are not copied; with much smaller pieces many would straddle two, much larger ones
 /// would be held whole for as long as one record of theirs is.
@@ -34,7 +36,7 @@ pub(super) enum Piece {
 }
 
 /// Starts to read a file. `position` tells how far that is.
-pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>) -> io::Result<Receiver<Piece>> {
+pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, mut recorder: Recorder) -> io::Result<Receiver<Piece>> {
     let (sender, receiver) = bounded(PIECES_AHEAD);
     let expected = file.bytes;
     thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
@@ -46,8 +48,10 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>) ->
         let ended = match opened {
             Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
             Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => read(file, position, &sender).err().map(|error| Piece::Broken(error.to_string())),
+            Ok(file) => read(file, position, &sender, &mut recorder).err().map(|error| Piece::Broken(error.to_string())),
         };
+        // All that it recorded is to be there when the reader finds the way closed.
+        drop(recorder);
         if let Some(piece) = ended {
             // Nobody waits for it any more when the run has been stopped.
             let _ = sender.send(piece);
@@ -70,7 +74,7 @@ impl Read for Counted {
 }
 
 /// Sends the file's XML in pieces; what lies before an error is sent too.
-fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>) -> Result<(), InflateError> {
+fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>, recorder: &mut Recorder) -> Result<(), InflateError> {
     // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
     let mut magic = Vec::new();
     (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
@@ -81,8 +85,11 @@ fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>) -> Resu
     let mut buffer = spare.buffer();
     let mut begin = 0;
     loop {
-        let mut end = begin;
+        let (started, mut end) = (Instant::now(), begin);
         let filled = source.fill(&mut buffer, &mut end);
+        if end > begin {
+            recorder.since(started, 0, end - begin);
+        }
         let mut next = spare.buffer();
         let kept = end.min(HISTORY);
         next[..kept].copy_from_slice(&buffer[end - kept..end]);

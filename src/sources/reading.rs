@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,6 +12,7 @@ use timely::scheduling::SyncActivator;
 
 use super::{Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Stop, Tick, Trail, dump_files, first_tick, kafka, kind_of};
 use crate::model::Kind;
+use crate::telemetry::{Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record};
 
 /// Where blocks are cut: by position alone, so that ticks are the same whatever the number of workers.
@@ -64,6 +65,19 @@ impl Reading {
 /// Reads one kind into blocks, from first to last.
 pub(super) type Work = Box<dyn FnOnce(&mut Blocks<'_>) -> Result<(), Interrupted> + Send>;
 
+/// What a reader shares with the rest of the run.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Bytes in flight.
+    pub budget: Arc<Budget>,
+    /// Where the reader notes how far it has come.
+    pub trail: Arc<Trail>,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
+    /// The run's stop signal.
+    pub stop: Stop,
+}
+
 /// Starts to read `files`, in the order of kinds, for `workers` workers: the first from `mark` on, where there is one. Returns at once,
 /// with an inlet for each worker.
 pub fn read(
@@ -71,9 +85,7 @@ pub fn read(
     mark: Option<Mark>,
     size: BlockSize,
     workers: usize,
-    budget: Arc<Budget>,
-    trail: Arc<Trail>,
-    stop: Stop,
+    surroundings: Surroundings,
 ) -> Result<(Reading, Vec<Inlet>)> {
     let mut outlets = Vec::with_capacity(workers);
     let mut inlets = Vec::with_capacity(workers);
@@ -91,26 +103,32 @@ pub fn read(
         positions.push((file.kind, Arc::clone(&position)));
         let kind = file.kind;
         let from = mark.as_ref().filter(|mark| mark.kind() == kind);
-        let tick = from.map_or_else(|| first_tick(trail.epoch(), kind), |mark| mark.tick);
+        let tick = from.map_or_else(|| first_tick(surroundings.trail.epoch(), kind), |mark| mark.tick);
         let from = from.and_then(|mark| mark.position.clone());
+        // Of a file it is known more closely what its blocks take.
+        let consume = !matches!(file.place, Place::File(_));
         let work: Work = match &file.place {
-            Place::File(_) => dump_files::work(file, position, from).context("cannot start the reader")?,
+            Place::File(_) => dump_files::work(file, position, from, &surroundings.measures).context("cannot start the reader")?,
             Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position, from),
             Place::Unmarked(span) => kafka::unmarked_work(Arc::clone(span), position),
         };
-        works.push((tick, work));
+        works.push((tick, consume, work));
     }
-    let reader = move || read_all(works, size, outlets, &budget, &trail, &stop);
+    let reader = move || read_all(works, size, outlets, &surroundings);
     let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
     Ok((Reading { thread, positions }, inlets))
 }
 
 /// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
-fn read_all(works: Vec<(Tick, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, budget: &Budget, trail: &Trail, stop: &Stop) {
-    let result = works.into_iter().try_for_each(|(tick, work)| work(&mut Blocks::new(tick, size, &mut outlets, budget, trail)));
+fn read_all(works: Vec<(Tick, bool, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, surroundings: &Surroundings) {
+    let result = works.into_iter().try_for_each(|(tick, consume, work)| {
+        let consume = consume.then(|| surroundings.measures.recorder(RunStage::Consume));
+        work(&mut Blocks::new(tick, size, &mut outlets, consume, surroundings))
+    });
+    surroundings.budget.all_is_read();
     // Before the inlets are closed: an operator would take that for the end of all that is to be read.
     if let Err(Interrupted::Failed(error)) = result {
-        stop.fail(error);
+        surroundings.stop.fail(error);
     }
     for Outlet { sender, wakers, waker } in outlets {
         drop(sender);
@@ -163,15 +181,23 @@ pub(super) struct Blocks<'a> {
     parts: Vec<Vec<Record>>,
     records: usize,
     bytes: usize,
+    /// Since when.
+    begun: Instant,
+    consume: Option<Recorder>,
     outlets: &'a mut [Outlet],
-    budget: &'a Budget,
-    trail: &'a Trail,
+    surroundings: &'a Surroundings,
 }
 
 impl<'a> Blocks<'a> {
-    fn new(tick: Tick, size: BlockSize, outlets: &'a mut [Outlet], budget: &'a Budget, trail: &'a Trail) -> Blocks<'a> {
+    fn new(
+        tick: Tick,
+        size: BlockSize,
+        outlets: &'a mut [Outlet],
+        consume: Option<Recorder>,
+        surroundings: &'a Surroundings,
+    ) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
-        Blocks { size, tick, parts, records: 0, bytes: 0, outlets, budget, trail }
+        Blocks { size, tick, parts, records: 0, bytes: 0, begun: Instant::now(), consume, outlets, surroundings }
     }
 
     /// Where blocks are to be cut.
@@ -181,7 +207,7 @@ impl<'a> Blocks<'a> {
 
     /// Whether the run is over, and nothing is to be waited for any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.budget.is_closed()
+        self.surroundings.budget.is_closed()
     }
 
     /// Adds a record to the block.
@@ -203,19 +229,24 @@ impl<'a> Blocks<'a> {
     pub(super) fn send(&mut self, ending: Option<Ending>, position: Option<SourcePosition>) -> Result<(), Interrupted> {
         fail::fail_point!("before-block");
         fail::fail_point!("read-fails", |_| Err(Interrupted::Failed(anyhow::anyhow!("failpoint read-fails"))));
-        while self.trail.is_ending() {
+        if let Some(consume) = &mut self.consume {
+            consume.since(self.begun, self.records, self.bytes);
+        }
+        let Surroundings { budget, trail, measures, .. } = self.surroundings;
+        while trail.is_ending() {
             // The inlets stay open: closed, they would say that all was read.
-            if self.budget.is_closed() {
+            if budget.is_closed() {
                 return Err(Interrupted::Stopped);
             }
             thread::sleep(LOOK);
         }
-        if !self.budget.acquire(self.bytes) {
+        if !budget.acquire(self.bytes) {
             return Err(Interrupted::Stopped);
         }
         if let Some(position) = position {
-            self.trail.note(self.tick, position, ending.is_some());
+            trail.note(self.tick, position, ending.is_some());
         }
+        measures.ticks().handed_over(self.tick, self.records, self.bytes);
         let kind = kind_of(self.tick);
         for (part, outlet) in self.parts.iter_mut().zip(self.outlets.iter_mut()) {
             let records = std::mem::take(part);
@@ -224,9 +255,8 @@ impl<'a> Blocks<'a> {
             }
         }
         self.tick += 1;
-        self.trail.goes_on_at(self.tick);
-        self.records = 0;
-        self.bytes = 0;
+        trail.goes_on_at(self.tick);
+        (self.records, self.bytes, self.begun) = (0, 0, Instant::now());
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::kafka::{Span, Stretch};
 use crate::model::{Kind, PerKind};
+use crate::telemetry::{Cause, Measures, RunStage};
 
 /// What is wrong with a dumps folder.
 #[derive(Debug, Error)]
@@ -145,6 +146,13 @@ impl Snapshot {
             files[kind] = Some(file);
         }
         Ok(Snapshot { month, files })
+    }
+
+    /// The same as a stage of a run.
+    pub fn find_measured(folder: &Path, measures: &Measures) -> Result<Snapshot, SnapshotError> {
+        let bytes = |found: &Snapshot| found.files.0.iter().flatten().map(|file| file.bytes).sum();
+        let size = |found: &Result<Snapshot, _>| (0, found.as_ref().map_or(0, bytes));
+        measures.waiting(RunStage::Identify, Cause::Source, size, || Snapshot::find(folder))
     }
 }
 

@@ -38,6 +38,17 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// How long something short took, with the digits that mean something: `840 µs`, `2.1 ms`, `38 ms`, `1.4 s`, `42 s`.
+pub fn latency(seconds: f64) -> String {
+    match seconds {
+        ..0.000_999_5 => format!("{:.0} µs", seconds * 1e6),
+        ..0.009_95 => format!("{:.1} ms", seconds * 1e3),
+        ..0.999_5 => format!("{:.0} ms", seconds * 1e3),
+        ..9.95 => format!("{seconds:.1} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
 /// How long something will still take, no finer than it can be known: `about 3 min left`.
 pub fn time_left(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -62,6 +73,12 @@ mod tests {
     fn bytes_are_in_binary_units_and_their_rate_in_megabytes() {
         assert_eq!([bytes(512), bytes(256 << 20)], ["512 B", "256.00 MiB"]);
         assert_eq!(byte_rate(21_340_000.0), "21.3 MB/s");
+    }
+
+    #[test]
+    fn latencies_are_told_in_the_unit_that_fits() {
+        let said = [0.000_840_4, 0.002_14, 0.037_6, 0.999_4, 1.44, 9.96, 421.9].map(latency);
+        assert_eq!(said, ["840 µs", "2.1 ms", "38 ms", "999 ms", "1.4 s", "10 s", "422 s"]);
     }
 
     #[test]

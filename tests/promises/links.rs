@@ -377,6 +377,7 @@ fn check(months: &[Month]) -> usize {
             checkpoint_interval: Duration::ZERO,
             stop: Arc::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
+            measures: Arc::default(),
         };
         let was_current = graph.told().standing.is_some();
         let sinks = || Ok(if month.graph { vec![Box::new(graph.clone()) as Box<dyn Sink>] } else { Vec::new() });
@@ -510,6 +511,7 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
         checkpoint_interval: Duration::from_secs(30),
         stop: Arc::clone(&stop),
         progress: Arc::new(Progress::new(Style::Quiet)),
+        measures: Arc::default(),
     };
     let sinks = || Ok(vec![Box::new(graph.clone()) as Box<dyn Sink>]);
     // A run that waits for itself ends all the same.

@@ -38,6 +38,7 @@ mod repair;
 mod replay;
 mod secrets;
 mod secured;
+mod stages;
 mod standing;
 mod state;
 mod told;

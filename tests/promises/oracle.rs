@@ -208,6 +208,7 @@ fn check(months: &[(Month, Runs)]) -> usize {
             checkpoint_interval: Duration::ZERO,
             stop: Arc::default(),
             progress: Arc::new(Progress::new(Style::Quiet)),
+            measures: Arc::default(),
         };
         let open = |after| Ok(vec![Box::new(Failing { feed: Feed::open(&feed)?, after }) as Box<dyn Sink>]);
         for (after, workers) in failures {

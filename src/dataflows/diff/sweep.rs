@@ -1,5 +1,7 @@
 //! The end of a kind: deletes of the keys that were not seen, once the guard has decided.
 
+use std::time::Instant;
+
 use timely::dataflow::operators::Capability;
 
 use super::{Asked, Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
@@ -43,6 +45,7 @@ impl Diff {
         if !sweep.ended && !self.budget.has_room() {
             return false;
         }
+        let (begun, walks) = (Instant::now(), !sweep.ended);
         capability.downgrade(&sweep.tick);
         let mut session = output.session(&*capability);
         let mut given = 0;
@@ -72,6 +75,9 @@ impl Diff {
             let mut findings = Findings::default();
             findings.counts[sweep.kind].deleted = deleted.len() as u64;
             self.found(sweep.tick, deleted, findings);
+        }
+        if walks {
+            self.sweeping.since(begun, given, 0);
         }
         if !sweep.ended {
             sweep.from = sweep.from.next();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -31,7 +31,7 @@ use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
 use crate::sources::{DumpFile, Position, Snapshot};
-use crate::telemetry::Progress;
+use crate::telemetry::{Cause, Measured, Measures, Progress, Recorder, RunStage};
 use crate::xml::Record;
 
 /// Records of a transaction. With a fifth of that, commits take a third of the rate; more gains nothing and is lost when a publisher dies.
@@ -58,6 +58,8 @@ pub struct Publishing {
     pub stop: Arc<AtomicBool>,
     /// Where progress is shown.
     pub progress: Arc<Progress>,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
 }
 
 /// What was published, for people and programs.
@@ -69,6 +71,10 @@ pub struct Published {
     pub seconds: f64,
     /// What became of each kind's file.
     pub kinds: BTreeMap<Kind, Publication>,
+    /// How long each stage took that took part, and what went through it; none where nothing was published.
+    pub stages: Vec<Measured>,
+    /// What the run waited for, in percent of its time.
+    pub waited: BTreeMap<&'static str, f64>,
 }
 
 /// What became of one file.
@@ -93,19 +99,22 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     let begun = Instant::now();
     // The broker is asked first: identifying a whole month's files takes a while.
     client::metadata(&request.topics)?;
-    let snapshot = Snapshot::find(dumps)?;
+    let (measures, waits) = (&request.measures, request.measures.waits());
+    let snapshot = Snapshot::find_measured(dumps, measures)?;
     let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
     let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
     let catalogue = Wanted { name: request.topics.catalogue(), settings: topics::COMPACTED, partitions: Count::One };
     let of_kind =
         |kind: &Kind| Wanted { name: request.topics.of(*kind), settings: topics::KEPT, partitions: Count::Asked(request.partitions) };
     let wanted: Vec<_> = kinds.iter().map(of_kind).chain([catalogue]).collect();
-    let counts = topics::ensure(&request.topics, &wanted, "name other topics with --topic-prefix")?;
+    let ensure = || topics::ensure(&request.topics, &wanted, "name other topics with --topic-prefix");
+    let counts = waits.during(Cause::Kafka, ensure)?;
     let mut partitions = PerKind::<usize>::default();
     kinds.iter().zip(counts).for_each(|(kind, count)| partitions[*kind] = count);
-    let publisher = Publisher::open(request, partitions.0.iter().copied().max().unwrap_or(1))?;
+    let most = partitions.0.iter().copied().max().unwrap_or(1);
+    let publisher = waits.during(Cause::Kafka, || Publisher::open(request, most))?;
     // Read after the transactional id was taken: what an earlier publisher had open is ended by then.
-    let catalogue = Catalogue::read(&request.topics)?;
+    let catalogue = waits.during(Cause::Kafka, || Catalogue::read(&request.topics))?;
     let log = catalogue.log();
     let mut published = Published { snapshot: snapshot.month.clone(), ..Published::default() };
     for file in files {
@@ -130,9 +139,14 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     // A reader that starts now must not take the broker's last markers, still on their way, for a month that is not complete.
     let topics = kinds.iter().map(|kind| (request.topics.of(*kind), partitions[*kind]));
     let topics: Vec<_> = topics.chain([(request.topics.catalogue(), 1)]).collect();
-    read::until_seen(&request.topics, &topics)
+    waits
+        .during(Cause::Kafka, || read::until_seen(&request.topics, &topics))
         .context("all is published, but the broker does not answer any more whether it can be read")?;
-    published.seconds = begun.elapsed().as_secs_f64();
+    let time = begun.elapsed();
+    published.seconds = time.as_secs_f64();
+    if published.kinds.values().any(|of| of.published > 0) {
+        (published.stages, published.waited) = (measures.stages(), waits.shares(time));
+    }
     Ok(published)
 }
 
@@ -194,6 +208,10 @@ struct Sending {
     counts: Vec<u64>,
     /// The transaction that is open.
     transaction: Option<Transaction>,
+    publish: Recorder,
+    commit: Recorder,
+    /// How long commits took.
+    committing: Duration,
 }
 
 /// What a transaction has in it.
@@ -214,10 +232,21 @@ impl<'a> Publisher<'a> {
     fn file(&self, file: &DumpFile, attempt: Attempt, partitions: usize) -> Result<Attempt> {
         let (kind, progress) = (file.kind, &self.request.progress);
         let position = Arc::new(Position { total: file.bytes, ..Position::default() });
-        let mut cutter = Cutter::open(file, Arc::clone(&position))?;
+        let (begun, measures, stalled) = (Instant::now(), &self.request.measures, self.producer.stalled());
+        let mut cutter = Cutter::open(file, Arc::clone(&position), measures)?;
         progress.started(kind, Some(file.bytes));
         let (topic, before) = (self.request.topics.of(kind), attempt.records);
-        let mut sending = Sending { topic, attempt, before, cut: 0, counts: vec![0; partitions], transaction: None };
+        let mut sending = Sending {
+            topic,
+            attempt,
+            before,
+            cut: 0,
+            counts: vec![0; partitions],
+            transaction: None,
+            publish: measures.recorder(RunStage::Publish),
+            commit: measures.recorder(RunStage::Commit),
+            committing: Duration::ZERO,
+        };
         let mut shown = 0;
         let mut records = Vec::new();
         while cutter.cut(&mut records)? {
@@ -229,6 +258,7 @@ impl<'a> Publisher<'a> {
             progress.advance(kind, now - shown, 0);
             shown = now;
         }
+        let waited = cutter.waited();
         let defect = cutter.finish(&mut records).defect;
         self.records(&mut sending, &mut records)?;
         if sending.cut < before {
@@ -239,12 +269,19 @@ impl<'a> Publisher<'a> {
             self.marker(&sending.attempt, &sending.topic, partition, Some((*count, defect.clone())))?;
         }
         self.commit(&mut sending, Some(defect))?;
+        let kafka = sending.committing + self.producer.stalled() - stalled;
+        let rest = begun.elapsed().saturating_sub(waited + kafka);
+        for (cause, time) in [(Cause::Source, waited), (Cause::Kafka, kafka), (Cause::Cpu, rest)] {
+            measures.waits().add(cause, time);
+        }
         progress.done(kind);
         Ok(sending.attempt)
     }
 
     fn records(&self, sending: &mut Sending, records: &mut Vec<Record>) -> Result<()> {
         self.request.progress.advance(sending.attempt.kind, 0, records.len() as u64);
+        let (begun, committing) = (Instant::now(), sending.committing);
+        let (sent, bytes) = (sending.attempt.records, sending.attempt.bytes);
         for record in records.drain(..) {
             let partition = record.key.map_or(0, |key| (key.shard() % sending.counts.len() as u64) as usize);
             sending.cut += 1;
@@ -277,6 +314,10 @@ impl<'a> Publisher<'a> {
                 self.commit(sending, None)?;
             }
         }
+        if sending.attempt.records > sent {
+            let time = begun.elapsed().saturating_sub(sending.committing - committing);
+            sending.publish.took(time, sending.attempt.records - sent, sending.attempt.bytes - bytes);
+        }
         Ok(())
     }
 
@@ -306,6 +347,7 @@ impl<'a> Publisher<'a> {
 
     /// Waits until all is with the broker, notes in the catalogue what there is, and commits. `end`: the attempt is complete, with this defect.
     fn commit(&self, sending: &mut Sending, end: Option<Option<String>>) -> Result<()> {
+        let begun = Instant::now();
         self.producer.flush().map_err(|failure| said(self.request, failure))?;
         let mut markers: Vec<_> = self.producer.take_placed().into_iter().map(|(marker, offset)| (marker - 1, offset)).collect();
         // By offset too: where an attempt begins and ends in one transaction, its end markers come second.
@@ -326,7 +368,9 @@ impl<'a> Publisher<'a> {
         let message = BaseRecord::with_opaque_to(&catalogue, 0).partition(0).key(key.as_str()).payload(value.as_bytes());
         let sent = self.producer.send(message, || "cannot write to the catalogue".to_owned());
         sent.and_then(|()| self.producer.commit()).map_err(|failure| said(self.request, failure))?;
-        sending.transaction = None;
+        let Transaction { records, bytes } = sending.transaction.take().unwrap_or_default();
+        sending.commit.took(begun.elapsed(), records, bytes);
+        sending.committing += begun.elapsed();
         Ok(())
     }
 }
