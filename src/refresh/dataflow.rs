@@ -13,8 +13,8 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
 
+use super::account::Account;
 use super::checkpoints::{Memory, Rounds};
-use super::idle::Idle;
 use crate::dataflows::{
     Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Ground, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
 };
@@ -178,9 +178,9 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     });
     let (mut answered, mut passed) = (0, None);
     let mut ticks = (index == 0).then(|| measures.recorder(RunStage::Tick));
-    let mut idle = Idle::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), peers);
+    let mut account = Account::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), peers);
     while !probe.done() {
-        idle.step(worker, NAP);
+        account.step(worker, NAP);
         let done = || probe.with_frontier(|frontier| frontier.first().copied());
         if let Some(ticks) = ticks.as_mut().filter(|_| passed != done()) {
             passed = done();
@@ -196,7 +196,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         }
         fail::fail_point!("worker-panics", index == peers - 1, |_| panic!("failpoint worker-panics"));
     }
-    idle.end();
+    account.note(Cause::Cpu);
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
         let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);

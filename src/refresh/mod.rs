@@ -8,11 +8,11 @@
 //! A run that ends anywhere on the way leaves the generation before in force; the next run of the same snapshot takes the same epoch
 //! up again, and writes the same things again.
 
+mod account;
 mod apply;
 mod checkpoints;
 mod dataflow;
 mod due;
-mod idle;
 mod judge;
 mod mend;
 mod plan;
