@@ -8,14 +8,14 @@
 //!
 //! Files are written by one process and taken up by others, each of which so begins with a memory of its own.
 
+#[path = "../gauge.rs"]
 mod gauge;
 mod made;
 mod real;
 
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,8 +37,7 @@ use timely::dataflow::operators::{Concatenate, Input, Probe};
 /// Bytes of memory that a link may take.
 const LIMIT: f64 = 24.0;
 
-/// Bytes that a plain file is read and written by, and records of a tick: as the program has them.
-const PIECE: usize = 16_384 * 20;
+/// Records of a tick, as the program has them.
 const BLOCK: u64 = 16_384;
 
 const EPOCH: u64 = 1;
@@ -116,26 +115,7 @@ fn written<R: Row>(what: &str, state: &State, rows: &[R]) -> Result<state::Part>
         rows.iter().try_for_each(|row| writer.push(*row))?;
         Ok(writer.finish()?)
     };
-    let plain = || {
-        let mut file = File::create(folder.join(R::ENDING))?;
-        let mut piece = vec![7; PIECE];
-        for at in (0..bytes).step_by(PIECE) {
-            piece[..8].copy_from_slice(&at.to_le_bytes());
-            file.write_all(&crc32fast::hash(&piece).to_le_bytes())?;
-            file.write_all(&piece)?;
-        }
-        Ok(file.sync_all()?)
-    };
-    by_turns(what, bytes, ours, plain)
-}
-
-fn read(path: PathBuf) -> Result<()> {
-    let mut file = File::open(path)?;
-    let mut piece = vec![0; 4 + PIECE];
-    while file.read_exact(&mut piece).is_ok() {
-        ensure!(crc32fast::hash(&piece[4..]).to_le_bytes() == piece[..4], "another checksum");
-    }
-    Ok(())
+    Ok(by_turns(what, bytes, ours, || gauge::write_plain(&folder.join(R::ENDING), bytes))?.0)
 }
 
 /// Takes a generation up, as one worker, and commits a month to it.
@@ -158,8 +138,8 @@ fn restored(folder: &Path, number: u64) -> Result<()> {
     drop((own, shared));
 
     let bytes = (number_of_links as usize * <(Key, Coded)>::SIZE, number_of_edges as usize * <(EdgeId, u32)>::SIZE);
-    let own = by_turns("links restored", bytes.0, links, || read(folder.join(<(Key, Coded)>::ENDING)))?;
-    let shared = by_turns("shared edges restored", bytes.1, edges, || read(folder.join(<(EdgeId, u32)>::ENDING)))?;
+    let own = by_turns("links restored", bytes.0, links, || gauge::read_plain(&folder.join(<(Key, Coded)>::ENDING)))?.0;
+    let shared = by_turns("shared edges restored", bytes.1, edges, || gauge::read_plain(&folder.join(<(EdgeId, u32)>::ENDING)))?.0;
 
     gauge::memory_table();
     of_links.tell("links", number_of_links);
