@@ -1,23 +1,29 @@
 //! A differential trace that one operator owns, reads by cursor, and writes a batch a tick.
 //!
 //! Restored from sorted rows as one batch, without a batcher and without a merge; what was committed is compacted at once, since
-//! nobody asks how it stood at an earlier tick.
+//! nobody asks how it stood at an earlier tick. The trace is differential's spine; how its batches are laid out and merged is in [`batch`].
+
+mod batch;
+mod cursor;
+mod piece;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 
 use differential_dataflow::operators::arrange::{TraceAgent, TraceWriter};
 use differential_dataflow::trace::cursor::{CursorList, Navigable, cursor_list};
-use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
-use differential_dataflow::trace::{Builder, Cursor as _, Description, Span, Trace, TraceReader};
+use differential_dataflow::trace::implementations::spine_fueled::Spine as FueledSpine;
+use differential_dataflow::trace::{Cursor as _, Description, Span, Trace, TraceReader};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::{Antichain, Stamp};
 
 use crate::sources::Tick;
 use crate::state::{Part, PartWriter, Row, StateError};
+use batch::Batch;
+use piece::{Builder, FULL};
 
-type Spine<K, V> = ValSpine<K, V, Tick, isize>;
-type BatchBuilder<K, V> = ValBuilder<K, V, Tick, isize>;
-type Batch<K, V> = <Spine<K, V> as TraceReader>::Batch;
+type Spine<K, V> = FueledSpine<Rc<Batch<K, V>>>;
 
 /// What keys and values have to be.
 pub trait Datum: Ord + Clone + 'static {}
@@ -26,9 +32,6 @@ impl<T: Ord + Clone + 'static> Datum for T {}
 
 /// Updates of one tick: sorted by key, then value.
 pub type Updates<K, V> = Vec<((K, V), Tick, isize)>;
-
-/// Rows handed to the batch builder at once while restoring.
-const CHUNK: usize = 4096;
 
 /// The trace of one worker.
 pub struct Arrangement<K: Datum, V: Datum> {
@@ -41,44 +44,39 @@ impl<K: Datum, V: Datum> Arrangement<K, V> {
     /// One that holds nothing.
     pub fn new() -> Arrangement<K, V> {
         let rows: Result<Option<(K, V, isize)>, std::convert::Infallible> = Ok(None);
-        match Arrangement::restore(0, 0, || rows.clone()) {
+        match Arrangement::restore(|| rows.clone()) {
             Ok(arrangement) => arrangement,
             Err(never) => match never {},
         }
     }
 
-    /// One that holds what `next` gives, sorted by key and value, with multiplicities; room is made for so many keys and values.
-    pub fn restore<E>(keys: usize, values: usize, mut next: impl FnMut() -> Result<Option<(K, V, isize)>, E>) -> Result<Self, E> {
+    /// One that holds what `next` gives, sorted by key and value, with multiplicities.
+    pub fn restore<E>(mut next: impl FnMut() -> Result<Option<(K, V, isize)>, E>) -> Result<Self, E> {
         let info = OperatorInfo::new(0, 0, Rc::from([]));
-        let (mut reader, mut writer) = TraceAgent::new(Spine::new(info.clone(), None, None), info, None);
-        let mut batch = BatchBuilder::with_capacity(keys, values, 2);
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let (reader, writer) = TraceAgent::new(Spine::new(info.clone(), None, None), info, None);
+        let mut builder = Builder::with_room(FULL);
         while let Some((key, value, records)) = next()? {
-            chunk.push(((key, value), 0, records));
-            if chunk.len() == CHUNK {
-                batch.push(&mut chunk);
-                chunk.clear();
-            }
+            builder.push(&key, &value, records);
         }
-        batch.push(&mut chunk);
-        let upper = Antichain::from_elem(1);
-        let description = Description::new(Antichain::from_elem(0), upper.clone(), Antichain::from_elem(0));
-        writer.insert(Span::new(description, batch.done().map(Rc::new)), Stamp::from_elem(0));
-        reader.set_logical_compaction(upper.borrow());
-        reader.set_physical_compaction(upper.borrow());
-        Ok(Arrangement { reader, writer, upper })
+        let mut arrangement = Arrangement { reader, writer, upper: Antichain::from_elem(0) };
+        arrangement.insert(builder.finish(0), 0);
+        Ok(arrangement)
     }
 
     /// Adds one tick's updates as a batch. Ticks must rise; updates must be consolidated: sorted, each key and value once, no zeros.
-    pub fn commit(&mut self, mut updates: Updates<K, V>, tick: Tick) {
+    pub fn commit(&mut self, updates: Updates<K, V>, tick: Tick) {
         if updates.is_empty() {
             return;
         }
-        let mut batch = BatchBuilder::with_capacity(updates.len(), updates.len(), 2);
-        batch.push(&mut updates);
+        let mut builder = Builder::with_room(updates.len());
+        updates.iter().for_each(|((key, value), _, difference)| builder.push(key, value, *difference));
+        self.insert(builder.finish(tick), tick);
+    }
+
+    fn insert(&mut self, batch: Option<Batch<K, V>>, tick: Tick) {
         let upper = Antichain::from_elem(tick + 1);
         let description = Description::new(self.upper.clone(), upper.clone(), Antichain::from_elem(0));
-        self.writer.insert(Span::new(description, batch.done().map(Rc::new)), Stamp::from_elem(tick));
+        self.writer.insert(Span::new(description, batch.map(Rc::new)), Stamp::from_elem(tick));
         self.upper = upper;
         self.reader.set_logical_compaction(self.upper.borrow());
         self.reader.set_physical_compaction(self.upper.borrow());
@@ -94,7 +92,7 @@ impl<K: Datum, V: Datum> Arrangement<K, V> {
         Cursor::over(self.batches().into_iter().chain(other.batches()).collect())
     }
 
-    fn batches(&mut self) -> Vec<Batch<K, V>> {
+    fn batches(&mut self) -> Vec<Rc<Batch<K, V>>> {
         // The empty frontier asks for all there is, which a trace never refuses.
         self.reader.batches_through(Antichain::new().borrow()).unwrap_or_default()
     }
@@ -108,12 +106,12 @@ impl<K: Datum, V: Datum> Default for Arrangement<K, V> {
 
 /// A cursor that gives keys in order, and with each the values that are there.
 pub struct Cursor<K: Datum, V: Datum> {
-    cursor: CursorList<<Batch<K, V> as Navigable>::Cursor>,
-    storage: Vec<Batch<K, V>>,
+    cursor: CursorList<<Rc<Batch<K, V>> as Navigable>::Cursor>,
+    storage: Vec<Rc<Batch<K, V>>>,
 }
 
 impl<K: Datum, V: Datum> Cursor<K, V> {
-    fn over(batches: Vec<Batch<K, V>>) -> Cursor<K, V> {
+    fn over(batches: Vec<Rc<Batch<K, V>>>) -> Cursor<K, V> {
         let (cursor, storage) = cursor_list(batches);
         Cursor { cursor, storage }
     }

@@ -51,11 +51,9 @@ impl Edges {
     /// The edges whose anchors `worker` among `workers` owns, restored from a generation.
     pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Edges, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.edges);
-        let room = Part::room(parts, worker, workers);
         let mut rows = Rows::<(EdgeId, u32)>::of_worker(folder, manifest, parts, worker, workers)?;
-        let base = Arrangement::restore(room / 2, room, || {
-            Ok::<_, StateError>(rows.next()?.map(|(edge, records)| (edge.anchor, edge.link, records as isize)))
-        })?;
+        let base =
+            Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(edge, records)| (edge.anchor, edge.link, records as isize))))?;
         Ok(Edges { base, recent: Arrangement::new() })
     }
 

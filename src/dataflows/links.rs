@@ -86,10 +86,8 @@ impl Links {
     /// The links that `worker` among `workers` owns, restored from a generation.
     pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Links, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.links);
-        let room = Part::room(parts, worker, workers);
         let mut rows = Rows::<(Key, Coded)>::of_worker(folder, manifest, parts, worker, workers)?;
-        let keys = Part::room(&manifest.parts, worker, workers).min(room);
-        let trace = Arrangement::restore(keys, room, || Ok::<_, StateError>(rows.next()?.map(|(key, link)| (key, link, 1))))?;
+        let trace = Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(key, link)| (key, link, 1))))?;
         Ok(Links { trace, held: PerKind::default() })
     }
 

@@ -226,8 +226,11 @@ impl<R: Row> PartWriter<R> {
 struct PartReader<R: Row> {
     path: PathBuf,
     file: BufReader<File>,
-    block: Vec<u8>,
+    bytes: Vec<u8>,
+    /// The block that is being given, from `at` on.
+    block: Vec<R>,
     at: usize,
+    /// Rows read so far, and how many there are to be.
     rows: u64,
     expected: u64,
     last: Option<R::Place>,
@@ -238,7 +241,8 @@ impl<R: Row> PartReader<R> {
     fn open(folder: &Path, manifest: &Manifest, part: &Part) -> Result<PartReader<R>, StateError> {
         let path = folder.join(&part.file);
         let file = open(&path, R::WHAT, R::ENDING, manifest)?;
-        Ok(PartReader { path, file, block: Vec::new(), at: 0, rows: 0, expected: part.rows, last: None, ended: false })
+        let (bytes, block) = (Vec::new(), Vec::with_capacity(BLOCK_ROWS));
+        Ok(PartReader { path, file, bytes, block, at: 0, rows: 0, expected: part.rows, last: None, ended: false })
     }
 
     fn damaged(&self, problem: &str) -> StateError {
@@ -252,36 +256,44 @@ impl<R: Row> PartReader<R> {
     }
 
     fn next(&mut self) -> Result<Option<R>, StateError> {
-        if self.ended {
-            return Ok(None);
+        if self.at == self.block.len() && !self.ended {
+            self.read_block()?;
         }
-        if self.at == self.block.len() {
-            let rows = self.word()? as usize;
-            let crc = self.word()?;
-            if rows == 0 {
-                if crc != crc32fast::hash(&self.rows.to_le_bytes()) || self.rows != self.expected {
-                    return Err(self.damaged("the number of rows does not agree"));
-                }
-                self.ended = true;
-                return Ok(None);
+        let row = self.block.get(self.at).copied();
+        self.at += usize::from(row.is_some());
+        Ok(row)
+    }
+
+    /// Reads the next block, or the end.
+    fn read_block(&mut self) -> Result<(), StateError> {
+        self.at = 0;
+        self.block.clear();
+        let rows = self.word()? as usize;
+        let crc = self.word()?;
+        if rows == 0 {
+            if crc != crc32fast::hash(&self.rows.to_le_bytes()) || self.rows != self.expected {
+                return Err(self.damaged("the number of rows does not agree"));
             }
-            if rows > BLOCK_ROWS {
-                return Err(self.damaged("a block's length is damaged"));
-            }
-            self.block.resize(rows * R::SIZE, 0);
-            self.at = 0;
-            let read = self.file.read_exact(&mut self.block);
-            read.map_err(|_| self.damaged("the file is cut short"))?;
-            if crc != crc32fast::hash(&self.block) {
-                return Err(self.damaged("a block's checksum does not agree"));
-            }
+            self.ended = true;
+            return Ok(());
         }
-        let row = R::get(&self.block[self.at..self.at + R::SIZE]).filter(|row| self.last.is_none_or(|last| last < row.place()));
-        let Some(row) = row else { return Err(self.damaged("a row is out of order")) };
-        self.at += R::SIZE;
-        self.rows += 1;
-        self.last = Some(row.place());
-        Ok(Some(row))
+        if rows > BLOCK_ROWS {
+            return Err(self.damaged("a block's length is damaged"));
+        }
+        self.bytes.resize(rows * R::SIZE, 0);
+        let read = self.file.read_exact(&mut self.bytes);
+        read.map_err(|_| self.damaged("the file is cut short"))?;
+        if crc != crc32fast::hash(&self.bytes) {
+            return Err(self.damaged("a block's checksum does not agree"));
+        }
+        for bytes in self.bytes.chunks_exact(R::SIZE) {
+            let row = R::get(bytes).filter(|row| self.last.is_none_or(|last| last < row.place()));
+            let Some(row) = row else { return Err(self.damaged("a row is out of order")) };
+            self.rows += 1;
+            self.last = Some(row.place());
+            self.block.push(row);
+        }
+        Ok(())
     }
 }
 
@@ -327,8 +339,10 @@ impl<R: Row> Rows<R> {
     /// The rows that `worker` owns among `workers`. Reads only the file that the same worker among as many wrote, where there is one;
     /// else all of them.
     pub fn of_worker(folder: &Path, manifest: &Manifest, parts: &[Part], worker: usize, workers: usize) -> Result<Rows<R>, StateError> {
-        let wanted = parts.iter().filter(|part| part.workers != workers || part.worker == worker);
-        Rows::of(folder, manifest, wanted, Some((worker, workers)))
+        let wanted = || parts.iter().filter(|part| part.workers != workers || part.worker == worker);
+        // Of its own file a worker owns every row.
+        let others = wanted().any(|part| part.workers != workers);
+        Rows::of(folder, manifest, wanted(), others.then_some((worker, workers)))
     }
 
     fn of<'p>(

@@ -19,10 +19,9 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// The trace of `worker` among `workers`, restored from a generation.
     pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Fingerprints, StateError> {
-        let room = Part::room(&manifest.parts, worker, workers);
         let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder, manifest, &manifest.parts, worker, workers)?;
         let mut live = PerKind::<u64>::default();
-        let trace = Arrangement::restore(room, room, || {
+        let trace = Arrangement::restore(|| {
             let row = rows.next()?;
             Ok(row.map(|(key, fingerprint)| {
                 live[key.kind()] += 1;
