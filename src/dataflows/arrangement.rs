@@ -9,18 +9,20 @@ mod piece;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::rc::Rc;
 
+use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::operators::arrange::{TraceAgent, TraceWriter};
 use differential_dataflow::trace::cursor::{CursorList, Navigable, cursor_list};
-use differential_dataflow::trace::implementations::spine_fueled::Spine as FueledSpine;
+use differential_dataflow::trace::implementations::spine_fueled::{Spine as FueledSpine, SpineBatch};
 use differential_dataflow::trace::{Cursor as _, Description, Span, Trace, TraceReader};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::progress::{Antichain, Stamp};
 
 use crate::sources::Tick;
 use crate::state::{Part, PartWriter, Row, StateError};
-use batch::Batch;
+use batch::{Batch, gallop};
 use piece::{Builder, FULL};
 
 type Spine<K, V> = FueledSpine<Rc<Batch<K, V>>>;
@@ -145,13 +147,41 @@ impl<K: Datum, V: Datum> Cursor<K, V> {
         }
     }
 
-    /// Writes all that is there from here on into a file of the state, as the rows that `row` makes of it.
-    pub fn save<R: Row>(mut self, mut writer: PartWriter<R>, mut row: impl FnMut(&K, &V, isize) -> Option<R>) -> Result<Part, StateError> {
-        let mut rows = Vec::new();
-        while let Some(key) = self.key() {
-            self.values(|value, records| rows.extend(row(&key, value, records)));
-            rows.drain(..).try_for_each(|row| writer.push(row))?;
-            self.step();
+    /// Writes all that there is into a file of the state, as the rows that `row` makes of it.
+    pub fn save<R: Row>(self, mut writer: PartWriter<R>, mut row: impl FnMut(&K, &V, isize) -> Option<R>) -> Result<Part, StateError> {
+        let mut give = |key: &K, value: &V, count| row(key, value, count).map_or(Ok(()), |row| writer.push(row));
+        let mut batches = self.storage;
+        batches.sort_by_key(|batch| std::cmp::Reverse(batch.len()));
+        // Nearly all is in one, and most of its keys are in no other: these are taken from it as they stand.
+        let mut others = Cursor::over(batches.split_off(batches.len().min(1)));
+        let mut values = Vec::new();
+        for piece in batches.iter().flat_map(|batch| batch.pieces()) {
+            let mut at = 0;
+            while let Some(key) = piece.keys().get(at) {
+                let other = others.key();
+                let order = other.as_ref().map_or(Ordering::Less, |other| key.cmp(other));
+                if order == Ordering::Less {
+                    let end = other.map_or(piece.keys().len(), |other| at + gallop(&piece.keys()[at..], |key| *key < other));
+                    for key in at..end {
+                        piece.values_of(key).try_for_each(|value| give(&piece.keys()[key], piece.value(value), *piece.count(value)))?;
+                    }
+                    at = end;
+                    continue;
+                }
+                others.values(|value, count| values.push((value.clone(), count)));
+                if order == Ordering::Equal {
+                    values.extend(piece.values_of(at).map(|value| (piece.value(value).clone(), *piece.count(value))));
+                    consolidate(&mut values);
+                    at += 1;
+                }
+                values.drain(..).try_for_each(|(value, count)| give(other.as_ref().unwrap_or(key), &value, count))?;
+                others.step();
+            }
+        }
+        while let Some(key) = others.key() {
+            others.values(|value, count| values.push((value.clone(), count)));
+            values.drain(..).try_for_each(|(value, count)| give(&key, &value, count))?;
+            others.step();
         }
         writer.finish()
     }

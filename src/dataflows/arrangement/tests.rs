@@ -5,12 +5,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use differential_dataflow::consolidation::consolidate_updates;
-use differential_dataflow::trace::implementations::spine_fueled::{Merger, SpineBatch};
+use differential_dataflow::trace::implementations::spine_fueled::Merger;
 use timely::progress::Antichain;
 
-use super::batch::{Batch, Merge};
-use super::piece::{Builder, FULL};
+use super::batch::Merge;
 use super::*;
+use crate::model::{Fingerprint, Key, Kind};
+use crate::state::{Manifest, Rows};
 
 type Pairs = BTreeMap<(u32, u8), isize>;
 
@@ -76,6 +77,31 @@ proptest! {
                 prop_assert_eq!(values, expected, "key {}", key);
             }
         }
+    }
+
+    #[test]
+    fn what_is_saved_is_what_is_there(first in tick(), ticks in vec(tick(), 0..12)) {
+        let mut pairs = Pairs::new();
+        let mut arrangement = Arrangement::new();
+        for (tick, updates) in (1..).zip([first].into_iter().chain(ticks)) {
+            add(&mut pairs, &updates);
+            let mut updates = updates.into_iter().map(|(pair, count)| (pair, tick, count)).collect();
+            consolidate_updates(&mut updates);
+            arrangement.commit(updates, tick);
+        }
+        // Rows have one value a key, so keys and values are one number there, and the count is another.
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut manifest = Manifest::new();
+        let writer = PartWriter::create(folder.path(), manifest.state, manifest.generation, 0, 1).expect("created");
+        let row = |key: u32, value: u8, count: isize| {
+            let key = Key::new(Kind::Artist, (u64::from(key) << 8 | u64::from(value)) + 1).expect("a key");
+            (key, Fingerprint { raw: count as u64, ..Fingerprint::default() })
+        };
+        let part = arrangement.cursor().save(writer, |key, value, count| Some(row(*key, *value, count))).expect("saved");
+        manifest.parts.push(part);
+        let mut rows = Rows::<(Key, Fingerprint)>::open(folder.path(), &manifest, &manifest.parts).expect("opened");
+        let saved: Vec<_> = std::iter::from_fn(|| rows.next().expect("read")).collect();
+        prop_assert_eq!(saved, pairs.iter().map(|((key, value), count)| row(*key, *value, *count)).collect::<Vec<_>>());
     }
 
     #[test]
