@@ -5,15 +5,17 @@
 //! scripts/services.sh start kafka && export $(scripts/services.sh env kafka) && cargo bench --bench kafka
 //! ```
 //!
-//! What the two cores can do is shared by client, broker and, in the product, the work on each record. So the limit is the larger of the bare
-//! client's time and of half the CPU time that the bare client, the broker and the product's own work on the same files take, the broker's
-//! and the bare client's taken from the whole machine, on which nothing else should run. `RELEASES` (100,000) says how large the month is.
+//! The broker must run on this machine. `RELEASES` (200,000) says how large the month is, `ROUNDS` (3) how often.
+
+#[path = "rows.rs"]
+mod rows;
+#[path = "sides.rs"]
+mod sides;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -25,40 +27,15 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-const ROUNDS: usize = 3;
+use rows::Row;
+use sides::{Server, measured, months, product, refresh, rounds};
+
 const KINDS: [&str; 4] = ["artists", "labels", "masters", "releases"];
 const PARTITIONS: i32 = 16;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A message as it was published: topic, partition, key, value.
 type Sent = (usize, i32, Option<Vec<u8>>, Vec<u8>);
-
-/// Seconds of time, and of all CPUs of the machine.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
-fn measured(work: impl FnOnce()) -> Cost {
-    let (cpu, begun) = (machine(), Instant::now());
-    work();
-    Cost { wall: begun.elapsed().as_secs_f64(), cpu: machine() - cpu }
-}
-
-/// Seconds that the machine's CPUs have worked.
-fn machine() -> f64 {
-    let text = fs::read_to_string("/proc/stat").expect("Linux");
-    let numbers: Vec<f64> = text.lines().next().expect("a line").split_whitespace().skip(1).map(|n| n.parse().expect("a number")).collect();
-    // All but idle and waiting, in hundredths of a second.
-    (numbers.iter().take(8).sum::<f64>() - numbers[3] - numbers[4]) / 100.0
-}
-
-fn run(folder: &Path, line: &str) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_discodiff"));
-    let status = command.current_dir(folder).args(line.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(status.expect("it starts").success(), "{line}");
-}
 
 /// The same records in other bytes: another snapshot in which nothing has changed.
 fn again(from: &Path, to: &Path) {
@@ -73,8 +50,7 @@ fn again(from: &Path, to: &Path) {
 }
 
 /// Reads a stretch of topics as fast as the client can; each message is given to `each`.
-fn read(brokers: &str, prefix: &str, from: &[Vec<i64>], mut each: impl FnMut(usize, &rdkafka::message::BorrowedMessage<'_>)) -> (u64, u64) {
-    let (mut messages, mut bytes) = (0, 0);
+fn read(brokers: &str, prefix: &str, from: &[Vec<i64>], mut each: impl FnMut(usize, &rdkafka::message::BorrowedMessage<'_>)) {
     for (kind, from) in from.iter().enumerate() {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("group.id", "bench").set("enable.auto.commit", "false");
@@ -90,17 +66,12 @@ fn read(brokers: &str, prefix: &str, from: &[Vec<i64>], mut each: impl FnMut(usi
         let mut open = from.len();
         while open > 0 {
             match consumer.poll(SOON).expect("a message or an end") {
-                Ok(message) => {
-                    messages += 1;
-                    bytes += message.payload_len() as u64;
-                    each(kind, &message);
-                }
+                Ok(message) => each(kind, &message),
                 Err(KafkaError::PartitionEOF(_)) => open -= 1,
                 Err(error) => panic!("{error}"),
             }
         }
     }
-    (messages, bytes)
 }
 
 fn ends(brokers: &str, prefix: &str) -> Vec<Vec<i64>> {
@@ -144,7 +115,12 @@ fn make(folder: &Path, brokers: &str, prefix: &str) {
     for kind in KINDS {
         fs::write(empty.join(format!("discogs_20250101_{kind}.xml")), format!("<{kind}>\n</{kind}>\n")).expect("written");
     }
-    run(folder, &format!("publish --dumps empty --brokers {brokers} --topic-prefix {prefix} --partitions {PARTITIONS}"));
+    publish(&empty, brokers, prefix);
+}
+
+fn publish(month: &Path, brokers: &str, prefix: &str) {
+    let (month, partitions) = (month.to_str().expect("a path"), PARTITIONS.to_string());
+    product(&["publish", "--dumps", month, "--brokers", brokers, "--topic-prefix", prefix, "--partitions", &partitions]);
 }
 
 fn main() {
@@ -152,59 +128,52 @@ fn main() {
         println!("no broker: DISCODIFF_TEST_KAFKA is not set");
         return;
     };
-    let releases: u64 = std::env::var("RELEASES").ok().and_then(|releases| releases.parse().ok()).unwrap_or(100_000);
+    let port = brokers.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    let server = Server::at(port);
+    let [month, _] = months();
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path();
-    run(folder, &format!("generate months --months 2 --releases {releases}"));
-    let month = PathBuf::from("months/2026-01");
-    again(&folder.join(&month), &folder.join("again"));
-    // What the product does to records, without Kafka: cutting them, and comparing them.
-    run(folder, "refresh --dumps months/2026-01 --state files --null");
-    let comparing = measured(|| run(folder, "refresh --dumps again --state files --null"));
+    let unchanged = folder.join("again");
+    again(&month, &unchanged);
     let unique = std::process::id();
-    let (mut publishing, mut refreshing) = (Vec::new(), Vec::new());
-    let (mut messages, mut bytes) = (0, 0);
-    for round in 0..ROUNDS {
+    let (mut publishing, mut consuming) = (Vec::new(), Vec::new());
+    for round in 0..rounds() {
+        // What the product does with records, without Kafka: cutting and comparing them.
+        let state = folder.join(format!("files-{round}"));
+        refresh(&month, &state, &["--null"]);
+        let null = measured(None, || refresh(&unchanged, &state, &["--null"]));
+
         let (ours, theirs) = (format!("bench-{unique}-{round}"), format!("bare-{unique}-{round}"));
-        let flags = format!("--brokers {brokers} --topic-prefix {ours}");
         make(folder, &brokers, &ours);
         make(folder, &brokers, &theirs);
         let begins = ends(&brokers, &ours);
-        let publish = measured(|| run(folder, &format!("publish --dumps {} {flags}", month.display())));
+        let product = measured(Some(&server), || publish(&month, &brokers, &ours));
         let mut sent: Vec<Sent> = Vec::new();
         read(&brokers, &ours, &begins, |kind, message| {
             sent.push((kind, message.partition(), message.key().map(<[u8]>::to_vec), message.payload().unwrap_or_default().to_vec()));
         });
-        let bare = measured(|| send(&brokers, &theirs, &sent));
+        let bare = measured(Some(&server), || send(&brokers, &theirs, &sent));
+        let messages = sent.len() as f64;
         drop(sent);
-        publishing.push((publish.wall, bare.wall.max((bare.cpu + comparing.cpu) / 2.0)));
+        println!("round {round}, publish: product {product:.2?}, bare {bare:.2?}, null {null:.2?}");
+        publishing.push((messages / product.wall, messages / bare.limit(null)));
 
-        run(folder, &format!("refresh --kafka {flags} --state s{round} --null"));
-        let begins = ends(&brokers, &ours);
-        run(folder, &format!("publish --dumps again {flags}"));
-        let refresh = measured(|| run(folder, &format!("refresh --kafka {flags} --state s{round} --null")));
-        let bare = measured(|| (messages, bytes) = read(&brokers, &ours, &begins, |_, _| ()));
-        refreshing.push((refresh.wall, bare.wall.max((bare.cpu + comparing.cpu) / 2.0)));
-    }
-    println!(
-        "{messages} messages, {:.0} MB of XML, medians of {ROUNDS} rounds; the limit: see the head of benches/kafka.rs\n",
-        bytes as f64 / 1e6
-    );
-    println!("| what | messages/s | MB/s | limit, messages/s | ratio (lowest to highest) |\n| --- | ---: | ---: | ---: | ---: |");
-    for (what, pairs) in [("publish", publishing), ("refresh, nothing changed, no sink", refreshing)] {
-        let median = |mut all: Vec<f64>| {
-            all.sort_by(f64::total_cmp);
-            (all[all.len() / 2], all[0], all[all.len() - 1])
+        let state = folder.join(format!("topics-{round}"));
+        let from_topics = || {
+            let state = state.to_str().expect("a path");
+            sides::product(&["refresh", "--kafka", "--brokers", &brokers, "--topic-prefix", &ours, "--state", state, "--null"]);
         };
-        let (ours, limit) = (median(pairs.iter().map(|pair| pair.0).collect()).0, median(pairs.iter().map(|pair| pair.1).collect()).0);
-        let ratio = median(pairs.iter().map(|(ours, limit)| limit / ours).collect());
-        let (rate, most) = (messages as f64 / ours, messages as f64 / limit);
-        println!(
-            "| {what} | {rate:.0} | {:.0} | {most:.0} | {:.2} ({:.2} to {:.2}) |",
-            bytes as f64 / 1e6 / ours,
-            ratio.0,
-            ratio.1,
-            ratio.2
-        );
+        from_topics();
+        let begins = ends(&brokers, &ours);
+        publish(&unchanged, &brokers, &ours);
+        let mut read_bare = || measured(Some(&server), || read(&brokers, &ours, &begins, |_, _| ()));
+        let before = (round % 2 == 1).then(&mut read_bare);
+        let product = measured(Some(&server), from_topics);
+        let bare = before.unwrap_or_else(read_bare);
+        println!("round {round}, unchanged: product {product:.2?}, bare {bare:.2?}, null {null:.2?}");
+        consuming.push((messages / product.wall, messages / bare.limit(null)));
     }
+    let tell = |what: &str, found: &[(f64, f64)]| Row::of(8, what, found, 0.85, true).tell().expect("told");
+    tell("Kafka, publish, messages/s", &publishing);
+    tell("Kafka, an unchanged month consumed, no sink, messages/s", &consuming);
 }
