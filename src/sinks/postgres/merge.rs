@@ -1,6 +1,9 @@
-//! The statements of one batch: staging by binary COPY, then set-based merging, kind by kind.
+//! The statements of one batch: rows for a table that was empty are copied into it as they are; all others are staged by binary COPY and
+//! merged from there, kind by kind.
 //!
 //! ```text
+//!   COPY --> artists, labels, ... and changes: of a kind whose table was empty when the run began
+//!
 //!   COPY --> staged (temporary, one a connection) --+-- note:   what `changes` says of it, read before anything is replaced
 //!                                                   +-- upsert: rows that are missing or whose hash differs
 //!                                                   +-- delete
@@ -109,28 +112,36 @@ pub(super) fn delete(kind: Kind) -> String {
     )
 }
 
-/// Encodes tasks for [`COPY`] in PostgreSQL's binary format.
-pub(super) struct Staging {
+/// Fills a kind's table, which had no rows when the run began: a third less work for the server than staging and merging. Where a row is
+/// there after all, it fails with a unique violation.
+pub(super) fn copy_documents(kind: Kind) -> String {
+    format!("COPY {} (data_id, hash, data, updated_at) FROM STDIN (FORMAT binary)", kind.plural())
+}
+
+/// Says of such rows that they were inserted.
+pub(super) const COPY_CHANGES: &str = "COPY changes (epoch, kind, id, op, fields, at) FROM STDIN (FORMAT binary)";
+
+/// Encodes rows for COPY in PostgreSQL's binary format.
+pub(super) struct Rows {
     buffer: BytesMut,
     text: String,
     /// Rows encoded.
-    pub(super) rows: u64,
+    pub(super) number: u64,
 }
 
-impl Staging {
+impl Rows {
     /// The format's header.
-    pub(super) fn new() -> Staging {
+    pub(super) fn new() -> Rows {
         let mut buffer = BytesMut::with_capacity(CHUNK * 2);
         buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
         buffer.put_u32(0); // flags
         buffer.put_u32(0); // length of the header's extension
-        Staging { buffer, text: String::new(), rows: 0 }
+        Rows { buffer, text: String::new(), number: 0 }
     }
 
-    /// One row; a chunk when there is enough for one.
-    pub(super) fn push(&mut self, task: &Task<'_>) -> Result<Option<Bytes>, SinkError> {
-        const COLUMNS: i16 = 6;
-        self.buffer.put_i16(COLUMNS);
+    /// A row of [`COPY`].
+    pub(super) fn stage(&mut self, task: &Task<'_>) -> Result<(), SinkError> {
+        self.begin(6);
         self.buffer.put_i32(2);
         self.buffer.put_i16(number(task.key.kind()));
         self.shown(task.key.id())?;
@@ -143,15 +154,52 @@ impl Staging {
             }
             None => [b"", b"", b""].into_iter().try_for_each(|prefix| put(&mut self.buffer, prefix, None))?,
         }
-        put(&mut self.buffer, b"", (task.verdict != Verdict::Unchanged).then(|| task.verdict.name()))?;
-        self.rows += 1;
-        Ok((self.buffer.len() >= CHUNK).then(|| self.buffer.split().freeze()))
+        put(&mut self.buffer, b"", (task.verdict != Verdict::Unchanged).then(|| task.verdict.name()))
+    }
+
+    /// A row of [`copy_documents`]. `at`: the transaction's time as PostgreSQL counts it.
+    pub(super) fn document(&mut self, task: &Task<'_>, at: i64) -> Result<(), SinkError> {
+        let Some((digest, json)) = task.document else { return Ok(()) };
+        self.begin(4);
+        self.shown(task.key.id())?;
+        self.shown(digest)?;
+        put(&mut self.buffer, JSONB_VERSION, Some(json))?;
+        self.number_of_eight_bytes(at);
+        Ok(())
+    }
+
+    /// A row of [`COPY_CHANGES`]: of a row that was not there, whatever the state says of its key.
+    pub(super) fn change(&mut self, task: &Task<'_>, epoch: i64, at: i64) -> Result<(), SinkError> {
+        let op = if task.verdict == Verdict::Unchanged { Verdict::Insert } else { task.verdict };
+        self.begin(6);
+        self.number_of_eight_bytes(epoch);
+        put(&mut self.buffer, b"", Some(task.key.kind().name()))?;
+        self.shown(task.key.id())?;
+        put(&mut self.buffer, b"", Some(op.name()))?;
+        put(&mut self.buffer, b"", None)?;
+        self.number_of_eight_bytes(at);
+        Ok(())
+    }
+
+    /// What was encoded, when it is enough for a message.
+    pub(super) fn chunk(&mut self) -> Option<Bytes> {
+        (self.buffer.len() >= CHUNK).then(|| self.buffer.split().freeze())
     }
 
     /// The last chunk, with the format's end.
     pub(super) fn end(mut self) -> Bytes {
         self.buffer.put_i16(-1);
         self.buffer.freeze()
+    }
+
+    fn begin(&mut self, columns: i16) {
+        self.buffer.put_i16(columns);
+        self.number += 1;
+    }
+
+    fn number_of_eight_bytes(&mut self, number: i64) {
+        self.buffer.put_i32(8);
+        self.buffer.put_i64(number);
     }
 
     fn shown(&mut self, value: impl std::fmt::Display) -> Result<(), SinkError> {

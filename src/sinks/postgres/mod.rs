@@ -154,8 +154,8 @@ async fn read_standing(tx: &Transaction<'_>) -> Result<Option<Standing>, Error> 
     Ok(Some(standing))
 }
 
-/// Binds the database, raises its run number and notes what is begun.
-async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
+/// Binds the database, raises its run number and notes what is begun. Gives that number, and which kinds have no row.
+async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<(i64, PerKind<bool>), Error> {
     let (epoch, id) = (run.epoch.number.cast_signed(), run.epoch.id);
     let number: i64 = tx
         .query_one(
@@ -173,6 +173,10 @@ async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
         &[&run.state, &number, &epoch, &writers(run)],
     )
     .await?;
+    let mut empty = PerKind::default();
+    for kind in Kind::ALL {
+        empty[kind] = tx.query_one(&format!("SELECT NOT EXISTS (SELECT 1 FROM {})", kind.plural()), &[]).await?.try_get(0)?;
+    }
     // a kind of which another epoch was begun and never completed holds some of that: it is behind, whatever was applied before
     tx.execute(
         "UPDATE applied SET epoch = NULL, id = NULL WHERE begun_id <> $1 AND (begun_epoch, begun_id) IS DISTINCT FROM (epoch, id)",
@@ -196,7 +200,7 @@ async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<i64, Error> {
     }
     let abandoned: Vec<i64> = run.abandoned.iter().map(|epoch| epoch.cast_signed()).collect();
     tx.execute("UPDATE snapshots SET abandoned = true WHERE epoch = ANY($1) AND completed_at IS NULL", &[&abandoned]).await?;
-    Ok(number)
+    Ok((number, empty))
 }
 
 fn writers(run: &Run) -> i32 {
@@ -268,11 +272,11 @@ impl Sink for Postgres {
             let migrated = migrations.set_migration_table_name(MIGRATIONS_TABLE).run_async(client).await;
             migrated.map(drop).map_err(|e| SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated"), e))
         })?;
-        let number = self.with(Some(patience()), async |client| {
+        let (number, empty) = self.with(Some(patience()), async |client| {
             let begin = async {
                 let tx = client.transaction().await?;
-                let number = bind(&tx, run).await?;
-                tx.commit().await.map(|()| number)
+                let bound = bind(&tx, run).await?;
+                tx.commit().await.map(|()| bound)
             };
             begin.await.map_err(|e| failed(&place, "beginning a run", e))
         })?;
@@ -291,6 +295,7 @@ impl Sink for Postgres {
                     client: None,
                     backend: None,
                     tried: None,
+                    empty,
                 }) as Box<dyn Writer>
             })
             .collect())

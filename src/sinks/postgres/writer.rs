@@ -7,16 +7,19 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
 use futures_util::{SinkExt, TryStreamExt};
 use roaring::RoaringTreemap;
+use time::OffsetDateTime;
+use time::macros::datetime;
 use tokio::runtime::Runtime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::connect::{Address, Backend};
 use super::error::{failed, not_connected};
-use super::merge::{self, Staging};
-use crate::model::{DeadLetter, Key, Kind, Verdict};
+use super::merge::{self, Rows};
+use crate::model::{DeadLetter, Key, Kind, PerKind, Verdict};
 use crate::sinks::patience::{patience, within};
 use crate::sinks::tables::{self, Task};
-use crate::sinks::{Batch, Class, Run, SinkError, Writer, Written};
+use crate::sinks::{Batch, Class, Need, Run, SinkError, Writer, Written};
 
 /// Parameters that have no value give rows as a stream.
 const NONE: [&(dyn ToSql + Sync); 0] = [];
@@ -36,6 +39,9 @@ pub(super) struct PostgresWriter {
     pub(super) backend: Option<Backend>,
     /// What the batch came to whose commit was tried last.
     pub(super) tried: Option<(u64, Written)>,
+    /// Kinds whose table was empty when the run began, unless a row was met that this run's changes do not account for. A key comes once in
+    /// an epoch, so rows are copied into such a table without looking for them.
+    pub(super) empty: PerKind<bool>,
 }
 
 impl PostgresWriter {
@@ -53,7 +59,8 @@ impl PostgresWriter {
                 None => self.connect().await?,
             };
             let place = self.address.place.as_str();
-            let mut job = Job { place, run: &self.run, number: self.number, writer: self.writer, tried: &mut self.tried };
+            let mut job =
+                Job { place, run: &self.run, number: self.number, writer: self.writer, tried: &mut self.tried, empty: &mut self.empty };
             let result = within(limit, place, work(&mut job, &mut client)).await;
             if matches!(&result, Err(error) if error.class != Class::Reject) {
                 drop(Object::take(client));
@@ -108,6 +115,29 @@ impl Writer for PostgresWriter {
     }
 }
 
+/// Why rows were not copied.
+enum Uncopied {
+    /// By the server's word, or for want of it.
+    Refused(tokio_postgres::Error),
+    /// They could not be sent, or did not all arrive.
+    Here(SinkError),
+}
+
+impl From<tokio_postgres::Error> for Uncopied {
+    fn from(error: tokio_postgres::Error) -> Uncopied {
+        Uncopied::Refused(error)
+    }
+}
+
+impl Uncopied {
+    fn words(self, place: &str, doing: &str) -> SinkError {
+        match self {
+            Uncopied::Refused(error) => failed(place, doing, error),
+            Uncopied::Here(error) => error,
+        }
+    }
+}
+
 /// A writer without its connection.
 struct Job<'w> {
     place: &'w str,
@@ -115,6 +145,7 @@ struct Job<'w> {
     number: i64,
     writer: i32,
     tried: &'w mut Option<(u64, Written)>,
+    empty: &'w mut PerKind<bool>,
 }
 
 impl Job<'_> {
@@ -132,16 +163,32 @@ impl Job<'_> {
     }
 
     async fn write(&mut self, client: &mut Object, batch: &Batch) -> Result<Written, SinkError> {
+        let empty = *self.empty;
+        match self.transact(client, batch).await {
+            // Somebody else has written into a table that was empty: from now on it is looked what is there.
+            Err(_) if *self.empty != empty => self.transact(client, batch).await,
+            result => result,
+        }
+    }
+
+    async fn transact(&mut self, client: &mut Object, batch: &Batch) -> Result<Written, SinkError> {
         *self.tried = None;
         let fail = |e| failed(self.place, "writing a batch", e);
         let tx = client.transaction().await.map_err(fail)?;
-        self.fence(&tx, batch).await?;
+        let at = self.fence(&tx, batch).await?;
         let mut written = Written::default();
         let tasks = batch.changes.iter().filter_map(|change| Task::of(self.run, change).transpose()).collect::<Result<Vec<_>, _>>()?;
-        if !tasks.is_empty() {
-            self.stage(&tx, &tasks).await?;
+        let kinds = tasks.chunk_by(|a, b| a.key.kind() == b.key.kind());
+        let (filled, merged): (Vec<_>, Vec<_>) = kinds.partition(|tasks| self.fills(tasks));
+        for tasks in filled {
+            self.fill(&tx, tasks, at).await?;
+            written.tally.inserted += tasks.len() as u64;
         }
-        for tasks in tasks.chunk_by(|a, b| a.key.kind() == b.key.kind()) {
+        if !merged.is_empty() {
+            let staged = merged.iter().copied().flatten();
+            self.copy(&tx, merge::COPY, staged, Rows::stage).await.map_err(|e| e.words(self.place, "staging a batch"))?;
+        }
+        for tasks in merged {
             self.merge(&tx, tasks, &mut written).await.map_err(fail)?;
         }
         for letter in &batch.dead_letters {
@@ -152,36 +199,70 @@ impl Job<'_> {
         Ok(written)
     }
 
-    /// Moves the watermark, first of all: a transaction that may not commit does no work.
-    async fn fence(&self, tx: &Transaction<'_>, batch: &Batch) -> Result<(), SinkError> {
-        let move_it = async {
-            let sql = "UPDATE watermarks SET state = $3, epoch = $4, tick = $5, batch = $6 WHERE writer = $1 AND run = $2";
-            let statement = tx.prepare_cached(sql).await?;
-            let (epoch, tick, batch) = (self.run.epoch.number.cast_signed(), batch.tick.cast_signed(), batch.number.cast_signed());
-            tx.execute(&statement, &[&self.writer, &self.number, &self.run.state, &epoch, &tick, &batch]).await
+    /// Whether these tasks of one kind can be copied into its table as they are.
+    fn fills(&self, tasks: &[Task<'_>]) -> bool {
+        let new = |task: &Task<'_>| match task.need {
+            Need::Changes => task.verdict == Verdict::Insert,
+            Need::Everything => task.document.is_some(),
+            Need::Repair => false,
         };
-        match move_it.await.map_err(|e| failed(self.place, "moving the watermark", e))? {
-            0 => Err(tables::fenced(self.place)),
-            _ => Ok(()),
-        }
+        tasks.first().is_some_and(|task| self.empty[task.key.kind()]) && tasks.iter().all(new)
     }
 
-    async fn stage(&self, tx: &Transaction<'_>, tasks: &[Task<'_>]) -> Result<(), SinkError> {
-        let fail = |e| failed(self.place, "staging a batch", e);
-        let statement = tx.prepare_cached(merge::COPY).await.map_err(fail)?;
-        let mut sink = pin!(tx.copy_in(&statement).await.map_err(fail)?);
-        let mut staging = Staging::new();
+    /// Copies rows of one kind into its table, and what `changes` says of them.
+    async fn fill(&mut self, tx: &Transaction<'_>, tasks: &[Task<'_>], at: i64) -> Result<(), SinkError> {
+        let Some(kind) = tasks.first().map(|task| task.key.kind()) else { return Ok(()) };
+        let epoch = self.run.epoch.number.cast_signed();
+        let copied = async {
+            self.copy(tx, &merge::copy_documents(kind), tasks, |rows, task| rows.document(task, at)).await?;
+            self.copy(tx, merge::COPY_CHANGES, tasks, |rows, task| rows.change(task, epoch, at)).await
+        };
+        copied.await.map_err(|error| {
+            if matches!(&error, Uncopied::Refused(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION)) {
+                self.empty[kind] = false;
+            }
+            error.words(self.place, "filling a table")
+        })
+    }
+
+    /// Moves the watermark, first of all: a transaction that may not commit does no work. Gives the transaction's time, in microseconds
+    /// since 2000, as PostgreSQL counts.
+    async fn fence(&self, tx: &Transaction<'_>, batch: &Batch) -> Result<i64, SinkError> {
+        let move_it = async {
+            let sql = "UPDATE watermarks SET state = $3, epoch = $4, tick = $5, batch = $6 WHERE writer = $1 AND run = $2 RETURNING now()";
+            let statement = tx.prepare_cached(sql).await?;
+            let (epoch, tick, batch) = (self.run.epoch.number.cast_signed(), batch.tick.cast_signed(), batch.number.cast_signed());
+            let row = tx.query_opt(&statement, &[&self.writer, &self.number, &self.run.state, &epoch, &tick, &batch]).await?;
+            row.map(|row| row.try_get::<_, OffsetDateTime>(0)).transpose()
+        };
+        let now = move_it.await.map_err(|e| failed(self.place, "moving the watermark", e))?.ok_or_else(|| tables::fenced(self.place))?;
+        let since = (now - datetime!(2000-01-01 0:00 UTC)).whole_microseconds();
+        i64::try_from(since).map_err(|e| SinkError::new(Class::Stop, format!("{}: its clock is beyond all times", self.place), e))
+    }
+
+    /// Copies a row for each task.
+    async fn copy<'t, 'd: 't>(
+        &self,
+        tx: &Transaction<'_>,
+        sql: &str,
+        tasks: impl IntoIterator<Item = &'t Task<'d>>,
+        encode: impl Fn(&mut Rows, &Task<'_>) -> Result<(), SinkError>,
+    ) -> Result<(), Uncopied> {
+        let statement = tx.prepare_cached(sql).await?;
+        let mut sink = pin!(tx.copy_in(&statement).await?);
+        let mut rows = Rows::new();
         for task in tasks {
-            if let Some(chunk) = staging.push(task)? {
-                sink.send(chunk).await.map_err(fail)?;
+            encode(&mut rows, task).map_err(Uncopied::Here)?;
+            if let Some(chunk) = rows.chunk() {
+                sink.send(chunk).await?;
             }
         }
-        let sent = staging.rows;
-        sink.send(staging.end()).await.map_err(fail)?;
+        let sent = rows.number;
+        sink.send(rows.end()).await?;
         // only this count shows that the whole COPY arrived: a commit after a broken one succeeds all the same
-        let staged = sink.finish().await.map_err(fail)?;
-        if staged != sent {
-            return Err(SinkError::stop(format!("{}: of {sent} rows sent {staged} were staged", self.place)));
+        let copied = sink.finish().await?;
+        if copied != sent {
+            return Err(Uncopied::Here(SinkError::stop(format!("{}: of {sent} rows sent {copied} were taken", self.place))));
         }
         Ok(())
     }

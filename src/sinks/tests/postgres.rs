@@ -56,7 +56,7 @@ fn a_backend_lost_in_the_middle_of_a_batch_is_of_class_retry() -> Outcome {
         std::thread::scope(|scope| {
             let first = scope.spawn(|| (writer.write(&two, 0), writer));
             std::thread::sleep(std::time::Duration::from_secs(1));
-            kill(store, "query LIKE 'WITH written%'")?;
+            kill(store, "query LIKE 'COPY artists%'")?;
             store.sql("DROP TRIGGER slow ON artists")?;
             let (result, mut writer) = first.join().map_err(|_| "the writer's thread died")?;
             let error = result.err().ok_or("it was written")?;
