@@ -30,6 +30,8 @@ pub(super) struct SqliteWriter {
     number: i64,
     /// What the batch came to whose commit was tried last.
     tried: Option<(u64, Written)>,
+    /// Whether there was no row for the task before: then there is likely none for the next, which is tried first.
+    missing: bool,
 }
 
 impl SqliteWriter {
@@ -43,7 +45,7 @@ impl SqliteWriter {
         };
         tune().map_err(|e| failed(&place, "opening it for writing", e))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(SqliteWriter { connection, place, run, number, tried: None })
+        Ok(SqliteWriter { connection, place, run, number, tried: None, missing: false })
     }
 
     fn transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
@@ -72,7 +74,7 @@ impl Writer for SqliteWriter {
             return Ok(written);
         }
         self.tried = None;
-        let (place, number, run) = (self.place.clone(), self.number, self.run.clone());
+        let (place, number, run, mut missing) = (self.place.clone(), self.number, self.run.clone(), self.missing);
         let fail = |e| failed(&place, "writing a batch", e);
         let tx = self.transaction().map_err(fail)?;
         let moved = tx
@@ -93,7 +95,9 @@ impl Writer for SqliteWriter {
             let mut table = Table::prepare(&tx, kind, need).map_err(fail)?;
             for change in changes {
                 if let Some(task) = Task::of(&run, change)? {
-                    table.apply(&run, &task, &now, &mut written).map_err(|e| failed(&place, &format!("writing {}", change.key), e))?;
+                    table
+                        .apply(&run, &task, &now, &mut written, &mut missing)
+                        .map_err(|e| failed(&place, &format!("writing {}", change.key), e))?;
                 }
             }
         }
@@ -101,7 +105,7 @@ impl Writer for SqliteWriter {
             bury(&tx, &run, letter, &now).map_err(fail)?;
         }
         let result = tx.commit().map_err(fail);
-        self.tried = Some((batch.number, written.clone()));
+        (self.tried, self.missing) = (Some((batch.number, written.clone())), missing);
         result.map(|()| written)
     }
 
@@ -139,6 +143,7 @@ impl Writer for SqliteWriter {
 /// The statements for one kind in one transaction.
 struct Table<'t> {
     kind: Kind,
+    insert: CachedStatement<'t>,
     select: CachedStatement<'t>,
     upsert: CachedStatement<'t>,
     delete: CachedStatement<'t>,
@@ -153,6 +158,9 @@ impl<'t> Table<'t> {
         let differs = if need == Need::Repair { "true" } else { "hash <> excluded.hash" };
         Ok(Table {
             kind,
+            insert: tx.prepare_cached(&format!(
+                "INSERT INTO {table} (data_id, hash, data, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (data_id) DO NOTHING"
+            ))?,
             select: tx.prepare_cached(&format!("SELECT hash, data FROM {table} WHERE data_id = ?"))?,
             upsert: tx.prepare_cached(&format!(
                 "INSERT INTO {table} (data_id, hash, data, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (data_id) DO UPDATE
@@ -166,13 +174,28 @@ impl<'t> Table<'t> {
         })
     }
 
-    fn apply(&mut self, run: &Run, task: &Task<'_>, now: &str, written: &mut Written) -> rusqlite::Result<()> {
+    fn apply(&mut self, run: &Run, task: &Task<'_>, now: &str, written: &mut Written, missing: &mut bool) -> rusqlite::Result<()> {
         let id = task.key.id().to_string();
         let hash = task.document.map(|(digest, _)| digest.to_string());
+        let epoch = run.epoch.number.cast_signed();
+        let new = match task.need {
+            Need::Changes => task.verdict == Verdict::Insert,
+            Need::Everything => *missing,
+            Need::Repair => false,
+        };
+        if let (true, Some((_, json))) = (new, task.document)
+            && self.insert.execute(params![id, hash, json, now])? > 0
+        {
+            let op = op(task, false, false).map(Verdict::name);
+            self.note.execute(params![epoch, self.kind.name(), id, op, None::<&str>, now])?;
+            written.tally.inserted += 1;
+            return Ok(());
+        }
         let (present, op, fields) = {
             let mut rows = self.select.query([&id])?;
             let old = rows.next()?;
             let present = old.is_some();
+            *missing = !present;
             let same = match old {
                 Some(_) if task.need == Need::Repair => false,
                 Some(row) => hash.is_some() && row.get_ref(0)?.as_str().ok() == hash.as_deref(),
@@ -188,7 +211,6 @@ impl<'t> Table<'t> {
             }
             (present, op, fields)
         };
-        let epoch = run.epoch.number.cast_signed();
         if let Some(op) = op {
             let json = fields.as_ref().and_then(|fields| serde_json::to_string(fields).ok());
             let new = self.note.execute(params![epoch, self.kind.name(), id, op.name(), json, now])? > 0;
