@@ -27,6 +27,9 @@ const CLIENT_MESSAGE_BYTES: usize = 96 << 20;
 /// Bytes that wait in the client. A message of the largest size fits.
 const QUEUE_KILOBYTES: usize = 128 << 10;
 
+/// How long the client is let look for deliveries in one go: it does so to the end of that time, though the last may have come long before.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// How long one question waits for its answer before it is looked whether the user wants to stop.
 const SLICE: Duration = Duration::from_secs(1);
 
@@ -191,7 +194,7 @@ impl Producer {
     pub fn flush(&self) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
-            let flushed = self.client.flush(Duration::from_millis(200));
+            let flushed = self.client.flush(LOOK);
             self.check_refused()?;
             match flushed {
                 Ok(()) => return Ok(()),
