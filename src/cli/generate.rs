@@ -62,6 +62,9 @@ pub struct Args {
     /// Records a month and kind that are malformed, by turns cut short and not UTF-8
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub broken: u64,
+    /// Write this month's dumps only, with the bytes that they have among the others; truth.json tells of all
+    #[arg(long, value_name = "YYYY-MM", value_parser = name)]
+    pub only: Option<String>,
 }
 
 fn month(text: &str) -> Result<(i32, u8), String> {
@@ -70,6 +73,11 @@ fn month(text: &str) -> Result<(i32, u8), String> {
         Some((year, month)) if (1000..=9999).contains(&year) && (1..=12).contains(&month) => Ok((year, month)),
         _ => Err("a month is written like 2026-01".to_owned()),
     }
+}
+
+/// A month as it is written everywhere.
+fn name(text: &str) -> Result<String, String> {
+    month(text).map(|(year, month)| format!("{year:04}-{month:02}"))
 }
 
 impl From<Args> for Options {
@@ -88,6 +96,7 @@ impl From<Args> for Options {
             merges: args.merges,
             reinserts: args.reinserts,
             broken: args.broken,
+            only: args.only,
         }
     }
 }

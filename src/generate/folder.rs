@@ -1,5 +1,6 @@
 //! The folder that gets the months. `truth.json` marks it as ours: empty while it is being written, true at the end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(super) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes it, or takes one that was generated before and removes what the new months will not replace.
-    pub fn begin(out: &Path, months: &[String]) -> Result<Folder, Error> {
+    pub fn begin(out: &Path, months: &[&String]) -> Result<Folder, Error> {
         fs::create_dir_all(out).map_err(Error::io(out))?;
         let folder = Folder(out.to_owned());
         let mut entries = fs::read_dir(out).map_err(Error::io(out))?;
@@ -39,8 +40,8 @@ impl Folder {
     }
 
     /// Writes the checksums, each month's files in order, and the truth.
-    pub fn end(&self, months: &[String], sums: &[Vec<(PathBuf, String)>], truths: &Truths) -> Result<(), Error> {
-        for (month, sums) in months.iter().zip(sums) {
+    pub fn end(&self, sums: &BTreeMap<&String, Vec<(PathBuf, String)>>, truths: &Truths) -> Result<(), Error> {
+        for (month, sums) in sums {
             let path = self.0.join(month).join(format!("discogs_{}01_CHECKSUM.txt", month.replace('-', "")));
             let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let lines: String = sums.iter().map(|(path, sum)| format!("{sum} {}\n", name(path))).collect();

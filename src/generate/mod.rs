@@ -27,6 +27,7 @@ mod vocabulary;
 mod words;
 mod world;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -97,29 +98,34 @@ pub fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Result<Summ
     options.check()?;
     let world = World::new(options)?;
     let months = options.names();
-    let folder = Folder::begin(&options.out, &months)?;
+    let written = |month: &String| options.only.as_ref().is_none_or(|only| only == month);
+    let wanted: Vec<&String> = months.iter().filter(|month| written(month)).collect();
+    let folder = Folder::begin(&options.out, &wanted)?;
     let mut truths = Truths::new();
-    let mut summary = Summary { months: months.iter().map(|month| (month.clone(), Default::default())).collect() };
-    let mut sums = vec![Vec::new(); months.len()];
+    let mut summary = Summary { months: wanted.iter().map(|month| (month.to_string(), Default::default())).collect() };
+    let mut sums = BTreeMap::<&String, Vec<(PathBuf, String)>>::new();
     let mut done = 0;
     for kind in Kind::ALL {
-        let paths: Vec<PathBuf> = months.iter().map(|month| folder.dump(month, kind)).collect();
         let mut outputs = Vec::new();
-        for path in &paths {
-            outputs.push(Output::create(path.clone()).map_err(Error::io(path))?);
+        for month in &months {
+            let path = folder.dump(month, kind);
+            outputs.push(if written(month) { Output::create(path.clone()).map_err(Error::io(path))? } else { Output::nowhere() });
         }
         let plan = &world.plans[kind];
         let mut found: Vec<Truth> = plan.merged.iter().map(|merged| Truth { merged: merged.clone(), ..Truth::default() }).collect();
         write(&world, kind, &mut outputs, &mut found, &mut |n| progress(done + n));
         done += plan.places();
-        for (j, (output, truth)) in outputs.into_iter().zip(found).enumerate() {
-            let finished = output.finish().map_err(Error::io(&paths[j]))?;
-            sums[j].push((paths[j].clone(), finished.sha256));
-            summary.months[j].1[kind] = truth.counts(finished.bytes, finished.gzipped);
-            truths.entry(months[j].clone()).or_default().insert(kind.name(), truth);
+        for ((month, output), truth) in months.iter().zip(outputs).zip(found) {
+            let path = folder.dump(month, kind);
+            if let Some(finished) = output.finish().map_err(Error::io(&path))? {
+                sums.entry(month).or_default().push((path, finished.sha256));
+                let counts = summary.months.iter_mut().filter(|(name, _)| name == month);
+                counts.for_each(|(_, counts)| counts[kind] = truth.counts(finished.bytes, finished.gzipped));
+            }
+            truths.entry(month.clone()).or_default().insert(kind.name(), truth);
         }
     }
-    folder.end(&months, &sums, &truths)?;
+    folder.end(&sums, &truths)?;
     Ok(summary)
 }
 

@@ -35,6 +35,8 @@ pub struct Options {
     pub reinserts: u64,
     /// Records that are malformed this month, by turns cut short and with a byte that is not UTF-8.
     pub broken: u64,
+    /// The one month whose dumps are written, by its name; by default all are. They have the bytes that they have among the others.
+    pub only: Option<String>,
 }
 
 impl Options {
@@ -54,6 +56,7 @@ impl Options {
             merges: 0,
             reinserts: 0,
             broken: 0,
+            only: None,
         }
     }
 
@@ -93,6 +96,11 @@ impl Options {
         }
         if self.sizes().iter().any(|(_, size)| *size > 1_000_000_000) {
             return wrong("at most 1,000,000,000 records of a kind");
+        }
+        if let (Some(only), [first, .., last] | [first @ last]) = (&self.only, &self.names()[..])
+            && !(first..=last).contains(&only)
+        {
+            return wrong(&format!("--only {only}: the months are {first} to {last}"));
         }
         if self.reinserts > 0 && self.months < 3 {
             return wrong("reinserts need three months: there, gone, back");

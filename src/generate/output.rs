@@ -26,8 +26,10 @@ pub(super) struct Finished {
     pub sha256: String,
 }
 
-/// A file that is being written.
-pub(super) struct Output {
+/// A file that is being written, or nothing.
+pub(super) struct Output(Option<Writing>);
+
+struct Writing {
     chunk: Vec<u8>,
     full: Sender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
@@ -58,30 +60,37 @@ impl Output {
             let sha256 = sink.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             Ok(Finished { bytes, gzipped: sink.bytes, sha256 })
         })?;
-        Ok(Output { chunk: Vec::with_capacity(CHUNK), full, empty, thread })
+        Ok(Output(Some(Writing { chunk: Vec::with_capacity(CHUNK), full, empty, thread })))
+    }
+
+    /// Of a month that is not asked for.
+    pub fn nowhere() -> Output {
+        Output(None)
     }
 
     /// Writes these bytes and a line feed.
     pub fn line(&mut self, bytes: &[u8]) {
-        self.chunk.extend_from_slice(bytes);
-        self.chunk.push(b'\n');
-        if self.chunk.len() >= CHUNK {
-            let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK + CHUNK / 8));
+        let Some(Writing { chunk, full, empty, .. }) = &mut self.0 else { return };
+        chunk.extend_from_slice(bytes);
+        chunk.push(b'\n');
+        if chunk.len() >= CHUNK {
+            let next = empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK + CHUNK / 8));
             // Fails only if the thread has ended with an error, which `finish` gives.
-            let _ = self.full.send(std::mem::replace(&mut self.chunk, next));
+            let _ = full.send(std::mem::replace(chunk, next));
         }
     }
 
     /// Whether the file cannot be written; `finish` says why.
     pub fn failed(&self) -> bool {
-        self.thread.is_finished()
+        self.0.as_ref().is_some_and(|writing| writing.thread.is_finished())
     }
 
     /// Ends the file and puts it in its place.
-    pub fn finish(self) -> io::Result<Finished> {
-        let _ = self.full.send(self.chunk);
-        drop(self.full);
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the compressing thread panicked")))
+    pub fn finish(self) -> io::Result<Option<Finished>> {
+        let Some(Writing { chunk, full, thread, .. }) = self.0 else { return Ok(None) };
+        let _ = full.send(chunk);
+        drop(full);
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the compressing thread panicked"))).map(Some)
     }
 }
 

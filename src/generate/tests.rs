@@ -130,6 +130,25 @@ fn the_same_options_give_the_same_bytes() {
 }
 
 #[test]
+fn a_month_that_is_written_alone_has_the_bytes_that_it_has_among_the_others() {
+    let (all, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let summary = made(&odd(all.path(), 5));
+    for (at, month) in ["2026-01", "2026-02", "2026-03"].into_iter().enumerate() {
+        // In the folder of the one before, whose dumps go.
+        let alone = made(&Options { only: Some(month.to_owned()), ..odd(one.path(), 5) });
+        assert_eq!(alone.months, summary.months[at..=at]);
+        let months: BTreeSet<_> = fs::read_dir(one.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(months, BTreeSet::from([month.into(), "truth.json".into()]));
+        let bytes = |out: &Path, name: &Path| fs::read(out.join(name)).unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(one.path().join(month)).unwrap().map(|file| Path::new(month).join(file.unwrap().file_name())).collect();
+        assert_eq!(names.len(), 5);
+        names.push("truth.json".into());
+        names.iter().for_each(|name| assert!(bytes(all.path(), name) == bytes(one.path(), name), "{}", name.display()));
+    }
+}
+
+#[test]
 fn what_is_merged_away_is_replaced_where_it_stood_and_nowhere_else() {
     for seed in 1..6 {
         let out = tempfile::tempdir().unwrap();
@@ -212,6 +231,10 @@ fn options_that_make_no_sense_together_are_refused_before_anything_is_written() 
     let refused = |options: Options| generate(&Options { out: out.path().join("new"), ..options }, &mut |_| {}).unwrap_err().to_string();
     assert_eq!(refused(Options { reinserts: 1, ..Options::new("", 50) }), "reinserts need three months: there, gone, back");
     assert!(refused(Options { months: 0, ..Options::new("", 50) }).contains("at least one month"));
+    assert_eq!(
+        refused(Options { only: Some("2026-03".into()), ..Options::new("", 50) }),
+        "--only 2026-03: the months are 2026-01 to 2026-02"
+    );
     assert!(refused(Options { churn: f64::NAN, ..Options::new("", 50) }).contains("churn"));
     assert_eq!(refused(Options { merges: 7, ..Options::new("", 40) }), "--merges 7: there are only 5 labels to choose from");
     assert!(!out.path().join("new").exists());
