@@ -7,6 +7,9 @@
 //!
 //! The first round warms the server up (its first 40,000 writes run at a quarter of the later rate) and is left out.
 
+#[path = "rows.rs"]
+mod rows;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,11 +18,15 @@ use discodiff::model::{Change, Digest, Key, Kind, PerKind, Verdict};
 use discodiff::sinks::neo4j::Neo4j;
 use discodiff::sinks::{Access, Batch, Epoch, Graph, KindEnd, KindRun, Need, Run, Sink, Writer};
 use neo4rs::{BoltList, BoltMap, BoltType, ConfigBuilder, Query};
+use rows::Row;
 use tokio::runtime::Runtime;
 use url::Url;
 use uuid::Uuid;
 
-const ROUNDS: u64 = 4;
+const NODES: &str = "Neo4j first load, nodes a second";
+const RELATIONSHIPS: &str = "Neo4j first load, relationships a second";
+const REFRESH: &str = "Neo4j refresh, nodes and relationships a second";
+
 const BATCH: u64 = 5_000;
 
 fn key(kind: Kind, id: u64) -> Key {
@@ -224,14 +231,13 @@ fn main() {
         println!("skipped: DISCODIFF_TEST_NEO4J is not set");
         return;
     };
-    let releases: u64 = std::env::var("RELEASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40_000);
+    let setting = |name, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    // More would only take longer.
+    let (releases, rounds) = (setting("RELEASES", 40_000).min(40_000), setting("ROUNDS", 4));
     let number_of_artists = releases / 2;
     let bare = Bare::new(&url);
-    let mut found: Vec<(&str, Vec<(f64, f64)>)> =
-        ["nodes, first load", "relationships, first load", "refresh: nodes, relationships gone and new"]
-            .map(|what| (what, Vec::new()))
-            .into();
-    for round in 0..=ROUNDS {
+    let mut found: Vec<(&str, Vec<(f64, f64)>)> = [NODES, RELATIONSHIPS, REFRESH].map(|what| (what, Vec::new())).into();
+    for round in 0..=rounds {
         let batches = |of: u64| batches_of(of, BATCH);
         let of_edges = |of: u64| batches_of(of, BATCH / 5);
         // A tenth of the releases get another title, and each of their credits another role.
@@ -303,15 +309,8 @@ fn main() {
         }
     }
     bare.wipe();
-    println!("{releases} releases, medians of {ROUNDS} rounds, rows a second; ratio: the sink's by the bare client's\n");
-    println!("| what | sink | bare client | ratio (lowest to highest) |\n| --- | ---: | ---: | ---: |");
     for (what, pairs) in found {
-        let median = |mut all: Vec<f64>| {
-            all.sort_by(f64::total_cmp);
-            (all[all.len() / 2], all[0], all[all.len() - 1])
-        };
-        let ratio = median(pairs.iter().map(|(ours, bare)| ours / bare).collect());
-        let (ours, bare) = (median(pairs.iter().map(|pair| pair.0).collect()).0, median(pairs.iter().map(|pair| pair.1).collect()).0);
-        println!("| {what} | {ours:.0} | {bare:.0} | {:.2} ({:.2} to {:.2}) |", ratio.0, ratio.1, ratio.2);
+        // At least so much of the bare client's rate.
+        Row::of(7, what, &pairs, 0.9, true).tell().expect("told");
     }
 }

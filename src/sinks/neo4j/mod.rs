@@ -20,12 +20,21 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use neo4rs::BoltType;
+
 use super::patience::{patience, patiently};
 use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
-use crate::model::PerKind;
+use crate::model::{Change, PerKind};
 use connect::{Address, Connection, Tx, at_start};
 use nodes::Known;
 use sweep::Candidates;
+
+/// The rows by which changed nodes are written, for benchmarks.
+#[doc(hidden)]
+pub fn rows(changes: &[Change]) -> Vec<BoltType> {
+    let row = |change: &Change| change.graph.as_ref().map(|(hash, projection)| nodes::row(change.key, *hash, projection));
+    changes.iter().filter_map(row).collect()
+}
 
 /// A Neo4j database.
 pub struct Neo4j {

@@ -19,19 +19,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 use uuid::Uuid;
 
 use super::patience::{patience, patiently, within};
-use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
+use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES, Task};
 use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
-use crate::model::{Kind, PerKind};
+use crate::model::{Change, Kind, PerKind};
 pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
 
 use connect::{Address, Backend, at_start};
 use error::failed;
+use merge::Staging;
 
 mod embedded {
     refinery::embed_migrations!("src/sinks/postgres/migrations");
@@ -42,6 +44,19 @@ const THREADS: usize = 2;
 
 /// How much longer than other answers migrations may take: an index over all releases takes minutes.
 const MIGRATIONS: u32 = 12;
+
+/// The bytes by which a batch's changes are staged: what a bare client sends, and what benchmarks time.
+#[doc(hidden)]
+pub fn staged(run: &Run, changes: &[Change]) -> Result<Vec<Bytes>, SinkError> {
+    let (mut staging, mut chunks) = (Staging::new(), Vec::new());
+    for change in changes {
+        if let Some(task) = Task::of(run, change)? {
+            chunks.extend(staging.push(&task)?);
+        }
+    }
+    chunks.push(staging.end());
+    Ok(chunks)
+}
 
 /// A PostgreSQL database.
 pub struct Postgres {
