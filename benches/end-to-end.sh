@@ -36,7 +36,6 @@ trap 'exit 143' TERM
 export DISCODIFF_BENCHMARKS=$PWD/target/benchmarks.jsonl SERVERS=
 rm -f "$DISCODIFF_BENCHMARKS"
 touch "$DISCODIFF_BENCHMARKS"
-cargo build --release --benches >&2 || fail "it does not build"
 
 # Prints those of the rows given that are asked for.
 asked() {
@@ -45,6 +44,14 @@ asked() {
         if [[ " $ROWS " == *" $row "* ]]; then echo "$row"; fi
     done
 }
+
+# Everything is built before anything is measured.
+declare -A ROWS_OF=([whole]="1 2 3 9 11 12 13" [stages]="3 4" [postgres]=5 [sqlite]=6 [graph]=7 [kafka]=8 [fingerprints]="10 13")
+build=(--bench report)
+for name in "${!ROWS_OF[@]}"; do
+    if [ -n "$(asked ${ROWS_OF[$name]})" ]; then build+=(--bench "$name"); fi
+done
+cargo bench --no-run "${build[@]}" >&2 || fail "it does not build"
 
 failed=()
 # bench NAME [ARGUMENT...]: one that fails does not keep the others from being told.
