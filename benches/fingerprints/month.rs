@@ -12,6 +12,7 @@ use discodiff::dataflows::{
 };
 use discodiff::model::{Key, Kind, PerKind};
 use discodiff::sources::{Block, Budget, Inlet, Tick, first_tick};
+use discodiff::telemetry::Measures;
 use discodiff::xml::Ending;
 use hdrhistogram::Histogram;
 use timely::dataflow::ProbeHandle;
@@ -94,7 +95,7 @@ impl Pipe {
         };
         let judge = Guard { limit_percent: 1.0, allow_deletes: false, rejects: RejectLimit { percent: 1.0 }, files, excess };
         let budget = Arc::new(Budget::new(1 << 28));
-        let diff = Diff::new(options, trace, Arc::clone(&budget), findings, Journal::new(None, budget));
+        let diff = Diff::new(options, trace, Arc::clone(&budget), findings, Journal::new(None, budget), &Measures::default());
         worker.dataflow(|scope| {
             let (back, verdicts) = scope.feedback(1);
             let (events, tallies) = diff.build(records(scope, Inlet { blocks: receiver, waker }), verdicts);

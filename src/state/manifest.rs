@@ -79,6 +79,15 @@ pub struct Part {
     pub workers: usize,
 }
 
+impl Part {
+    /// How many rows `worker` among `workers` will own of these parts: exactly, where as many wrote them, else about.
+    pub fn room(parts: &[Part], worker: usize, workers: usize) -> usize {
+        let exact = parts.iter().find(|part| part.workers == workers && part.worker == worker).map(|part| part.rows);
+        let all: u64 = parts.iter().map(|part| part.rows).sum();
+        exact.unwrap_or(all / workers as u64) as usize
+    }
+}
+
 /// Which generation is valid, and what it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -33,7 +33,7 @@ pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
 
 use connect::{Address, Backend, at_start};
 use error::failed;
-use merge::Staging;
+use merge::Rows;
 
 mod embedded {
     refinery::embed_migrations!("src/sinks/postgres/migrations");
@@ -48,13 +48,14 @@ const MIGRATIONS: u32 = 12;
 /// The bytes by which a batch's changes are staged: what a bare client sends, and what benchmarks time.
 #[doc(hidden)]
 pub fn staged(run: &Run, changes: &[Change]) -> Result<Vec<Bytes>, SinkError> {
-    let (mut staging, mut chunks) = (Staging::new(), Vec::new());
+    let (mut rows, mut chunks) = (Rows::new(), Vec::new());
     for change in changes {
         if let Some(task) = Task::of(run, change)? {
-            chunks.extend(staging.push(&task)?);
+            rows.stage(&task)?;
+            chunks.extend(rows.chunk());
         }
     }
-    chunks.push(staging.end());
+    chunks.push(rows.end());
     Ok(chunks)
 }
 
