@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use discodiff::model::graph::{Edge, Family, Node, Relation};
 use discodiff::model::{Key, Kind, PerKind, Verdict};
-use discodiff::refresh::{Allowed, Request, refresh};
+use discodiff::refresh::{Allowed, Refreshed, Request, refresh};
 use discodiff::sinks::{
     Batch, Epoch, Graph, GraphSize, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredName, StoredNode,
     Tally, Writer, Written,
@@ -494,8 +494,8 @@ fn credited(folder: &Path, number: u64, name: usize) {
     std::fs::write(folder.join("discogs_20260101_releases.xml"), xml).expect("written");
 }
 
-/// Loads so many releases, and takes them all away; the most bytes that were in flight then.
-fn taken_away(number: u64, name: usize, memory: usize) -> usize {
+/// Loads so many releases, and takes them all away; what that came to.
+fn taken_away(number: u64, name: usize, memory: usize) -> Refreshed {
     let folder = tempfile::tempdir().expect("temporary folder");
     let dumps = folder.path().join("dumps");
     let graph = Recorder::default();
@@ -528,12 +528,23 @@ fn taken_away(number: u64, name: usize, memory: usize) -> usize {
     let refreshed = refresh(&request, &dumps, sinks).expect("refreshed");
     drop(done);
     assert_eq!(graph.told().edges.len(), 0);
-    refreshed.notes.peak_in_flight
+    refreshed
+}
+
+#[test]
+fn links_shared_edges_and_writes_to_a_graph_are_stages_with_as_many_records_as_went_through_them() {
+    let stages = taken_away(300, 20, 1 << 30).report.stages;
+    let records = |name| {
+        let stage = stages.iter().find(|stage| stage.name == name);
+        stage.unwrap_or_else(|| panic!("no {name} in {stages:?}")).records
+    };
+    // Of each release two edges go: one that it alone asserts, and one that another could assert too.
+    assert_eq!([records("links"), records("edges"), records("write")], [300, 300, 3 * 300]);
 }
 
 #[test]
 fn edges_in_flight_are_counted_and_bounded() {
-    let peak = taken_away(3_000, 2_000, 1 << 30);
+    let peak = taken_away(3_000, 2_000, 1 << 30).notes.peak_in_flight;
     assert!(peak > 3_000 * 2_000, "{peak} bytes were counted, and edges of more than six million flowed in one tick");
 }
 
