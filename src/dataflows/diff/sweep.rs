@@ -4,12 +4,16 @@ use std::time::Instant;
 
 use timely::dataflow::operators::Capability;
 
+use super::trace::Updates;
 use super::{Asked, Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
 use crate::model::{Key, Kind};
 use crate::sources::{Tick, first_delete_tick};
 
-/// Keys deleted or held in one activation and one tick: deletes of a whole kind must neither hold up the worker nor fill the memory.
+/// Keys deleted or held in one tick: deletes of a whole kind must not fill the memory.
 const SLICE: usize = 16_384;
+
+/// Keys looked at in one activation, some milliseconds' worth: most of them were seen, and to find the others must not hold up the worker.
+const WALK: usize = 65_536;
 
 /// A sweep under way.
 pub(super) struct Sweep {
@@ -19,6 +23,10 @@ pub(super) struct Sweep {
     from: Key,
     tick: Tick,
     ended: bool,
+    /// Of this tick so far: keys deleted or held, those deleted, and what that comes to in the trace.
+    given: usize,
+    deleted: Vec<Key>,
+    updates: Updates,
 }
 
 impl Diff {
@@ -32,7 +40,7 @@ impl Diff {
         let mut findings = Findings::default();
         findings.verdicts[kind] = Some(verdict);
         self.found(tick, Vec::new(), findings);
-        Sweep { kind, delete, from: Key::floor(kind), tick, ended: !needed }
+        Sweep { kind, delete, from: Key::floor(kind), tick, ended: !needed, given: 0, deleted: Vec::new(), updates: Vec::new() }
     }
 
     fn found(&mut self, tick: Tick, deleted: Vec<Key>, findings: Findings) {
@@ -40,7 +48,7 @@ impl Diff {
         self.journal.note(tick, || Entry::Swept(deleted, Box::new(findings)));
     }
 
-    /// Gives a slice of the kind's missing keys; true when it has given them all, and the kind's end.
+    /// Goes on giving the kind's missing keys; true when it has given them all, and the kind's end.
     pub(super) fn sweep(&mut self, sweep: &mut Sweep, capability: &mut Capability<Tick>, output: &mut Events<'_, '_>) -> bool {
         if !sweep.ended && !self.budget.has_room() {
             return false;
@@ -48,29 +56,35 @@ impl Diff {
         let (begun, walks) = (Instant::now(), !sweep.ended);
         capability.downgrade(&sweep.tick);
         let mut session = output.session(&*capability);
-        let mut given = 0;
-        let (mut updates, mut deleted) = (Vec::new(), Vec::new());
         let mut cursor = self.trace.borrow_mut().cursor();
         cursor.skip_to(sweep.from);
-        while !sweep.ended && given < SLICE {
-            match cursor.next().filter(|(key, _)| key.kind() == sweep.kind) {
-                None => sweep.ended = true,
-                Some((key, _)) if self.seen.contains(key.id()) => {}
-                Some((key, old)) => {
-                    given += 1;
-                    sweep.from = key;
-                    if sweep.delete && !self.rejected.contains(key.id()) {
-                        deleted.push(key);
-                        session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None, graph: None }));
-                        self.trace.borrow_mut().replace(&mut updates, key, Some(old), None, sweep.tick);
-                    } else {
-                        session.give(Event::Held(key));
-                    }
-                }
+        let mut walked = 0;
+        while !sweep.ended && sweep.given < SLICE {
+            if walked == WALK {
+                return false;
+            }
+            let Some((key, old)) = cursor.next().filter(|(key, _)| key.kind() == sweep.kind) else {
+                sweep.ended = true;
+                break;
+            };
+            walked += 1;
+            sweep.from = key.next();
+            if self.seen.contains(key.id()) {
+                continue;
+            }
+            sweep.given += 1;
+            if sweep.delete && !self.rejected.contains(key.id()) {
+                sweep.deleted.push(key);
+                session.give(Event::Change(Change { key, verdict: Found::Delete, tick: sweep.tick, document: None, graph: None }));
+                self.trace.borrow_mut().replace(&mut sweep.updates, key, Some(old), None, sweep.tick);
+            } else {
+                session.give(Event::Held(key));
             }
         }
         drop(cursor);
-        self.trace.borrow_mut().commit(updates, sweep.tick);
+        sweep.given = 0;
+        self.trace.borrow_mut().commit(std::mem::take(&mut sweep.updates), sweep.tick);
+        let deleted = std::mem::take(&mut sweep.deleted);
         if !deleted.is_empty() {
             let mut findings = Findings::default();
             findings.counts[sweep.kind].deleted = deleted.len() as u64;
@@ -80,7 +94,6 @@ impl Diff {
             self.sweeping.since(begun, given, 0);
         }
         if !sweep.ended {
-            sweep.from = sweep.from.next();
             sweep.tick += 1;
             return false;
         }
