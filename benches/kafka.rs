@@ -28,7 +28,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::{Offset, TopicPartitionList};
 
 use rows::Row;
-use sides::{Server, measured, months, product, refresh, rounds};
+use sides::{measured, months, product, refresh, rounds};
 
 const KINDS: [&str; 4] = ["artists", "labels", "masters", "releases"];
 const PARTITIONS: i32 = 16;
@@ -129,7 +129,6 @@ fn main() {
         return;
     };
     let port = brokers.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
-    let server = Server::at(port);
     let [month, _] = months();
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = scratch.path();
@@ -147,12 +146,12 @@ fn main() {
         make(folder, &brokers, &ours);
         make(folder, &brokers, &theirs);
         let begins = ends(&brokers, &ours);
-        let product = measured(Some(&server), || publish(&month, &brokers, &ours));
+        let product = measured(Some(port), || publish(&month, &brokers, &ours));
         let mut sent: Vec<Sent> = Vec::new();
         read(&brokers, &ours, &begins, |kind, message| {
             sent.push((kind, message.partition(), message.key().map(<[u8]>::to_vec), message.payload().unwrap_or_default().to_vec()));
         });
-        let bare = measured(Some(&server), || send(&brokers, &theirs, &sent));
+        let bare = measured(Some(port), || send(&brokers, &theirs, &sent));
         let messages = sent.len() as f64;
         drop(sent);
         println!("round {round}, publish: product {product:.2?}, bare {bare:.2?}, null {null:.2?}");
@@ -166,9 +165,9 @@ fn main() {
         from_topics();
         let begins = ends(&brokers, &ours);
         publish(&unchanged, &brokers, &ours);
-        let mut read_bare = || measured(Some(&server), || read(&brokers, &ours, &begins, |_, _| ()));
+        let mut read_bare = || measured(Some(port), || read(&brokers, &ours, &begins, |_, _| ()));
         let before = (round % 2 == 1).then(&mut read_bare);
-        let product = measured(Some(&server), from_topics);
+        let product = measured(Some(port), from_topics);
         let bare = before.unwrap_or_else(read_bare);
         println!("round {round}, unchanged: product {product:.2?}, bare {bare:.2?}, null {null:.2?}");
         consuming.push((messages / product.wall, messages / bare.limit(null)));

@@ -28,7 +28,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use made::{Batch, KINDS, Made};
 use rows::Row;
-use sides::{Cost, Server, measured, months, refresh, rounds};
+use sides::{Cost, measured, months, refresh, rounds};
 
 /// As the product's connections are set, but for the lookups: a temporary table has no statistics.
 const SESSION: &str = "
@@ -149,11 +149,11 @@ impl<'a> Database<'a> {
 /// What a first load and a refresh cost a side.
 type Pair = [Cost; 2];
 
-fn product(database: &Database<'_>, server: &Server, months: &[PathBuf; 2], state: &Path) -> Pair {
-    months.each_ref().map(|month| measured(Some(server), || refresh(month, state, &["--postgres", &database.url])))
+fn product(database: &Database<'_>, port: u16, months: &[PathBuf; 2], state: &Path) -> Pair {
+    months.each_ref().map(|month| measured(Some(port), || refresh(month, state, &["--postgres", &database.url])))
 }
 
-fn bare(database: &Database<'_>, server: &Server, made: &made::Rows, folder: &Path, round: usize) -> Pair {
+fn bare(database: &Database<'_>, port: u16, made: &made::Rows, folder: &Path, round: usize) -> Pair {
     // The product makes the tables.
     let empty = folder.join("empty");
     fs::create_dir_all(&empty).expect("made");
@@ -162,7 +162,7 @@ fn bare(database: &Database<'_>, server: &Server, made: &made::Rows, folder: &Pa
     }
     refresh(&empty, &folder.join(format!("empty-{round}")), &["--postgres", &database.url]);
     let config: Config = database.url.parse().expect("a URL");
-    [(&made.first, 2), (&made.second, 3)].map(|(batches, epoch)| measured(Some(server), || Bare::connect(&config).write(batches, epoch)))
+    [(&made.first, 2), (&made.second, 3)].map(|(batches, epoch)| measured(Some(port), || Bare::connect(&config).write(batches, epoch)))
 }
 
 fn main() {
@@ -171,7 +171,7 @@ fn main() {
         return;
     };
     let config: Config = url.parse().expect("a URL");
-    let server = Server::at(config.get_ports()[0]);
+    let port = config.get_ports()[0];
     let control = Bare::connect(&config);
     let months = months();
     let scratch = tempfile::tempdir().expect("a folder");
@@ -183,11 +183,11 @@ fn main() {
         let null = months.each_ref().map(|month| measured(None, || refresh(month, &folder.join(format!("null-{round}")), &["--null"])));
         let product = || {
             let database = Database::make(&url, "discodiff_bench_product", &control);
-            product(&database, &server, &months, &folder.join(format!("product-{round}")))
+            product(&database, port, &months, &folder.join(format!("product-{round}")))
         };
         let bare = || {
             let database = Database::make(&url, "discodiff_bench_bare", &control);
-            bare(&database, &server, &made, folder, round)
+            bare(&database, port, &made, folder, round)
         };
         let (ours, theirs) = if round % 2 == 0 {
             let ours = product();

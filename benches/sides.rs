@@ -28,9 +28,10 @@ impl Cost {
     }
 }
 
-/// What some work costs this process, its children, and a server.
-pub fn measured(server: Option<&Server>, work: impl FnOnce()) -> Cost {
-    let cpu = || stat(std::process::id()).map_or(0.0, |stat| stat.own + stat.reaped) + server.map_or(0.0, Server::cpu);
+/// What some work costs this process, its children, and the server that listens on a port of this machine.
+pub fn measured(port: Option<u16>, work: impl FnOnce()) -> Cost {
+    let server = port.map(Server::at);
+    let cpu = || stat(std::process::id()).map_or(0.0, |stat| stat.own + stat.reaped) + server.as_ref().map_or(0.0, Server::cpu);
     let (before, begun) = (cpu(), Instant::now());
     work();
     let wall = begun.elapsed().as_secs_f64();
@@ -38,13 +39,13 @@ pub fn measured(server: Option<&Server>, work: impl FnOnce()) -> Cost {
 }
 
 /// A server that listens on this machine.
-pub struct Server {
+struct Server {
     pid: u32,
 }
 
 impl Server {
     /// The process that listens on a port; of several, the one that started the others.
-    pub fn at(port: u16) -> Server {
+    fn at(port: u16) -> Server {
         let listening = |line: &str| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
