@@ -13,7 +13,6 @@ mod made;
 #[path = "rows.rs"]
 mod rows;
 #[path = "sides.rs"]
-#[allow(dead_code, reason = "there is no server here")]
 mod sides;
 
 use std::fs;
