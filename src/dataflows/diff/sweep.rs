@@ -53,7 +53,7 @@ impl Diff {
         if !sweep.ended && !self.budget.has_room() {
             return false;
         }
-        let (begun, walks) = (Instant::now(), !sweep.ended);
+        let (begun, walks, before) = (Instant::now(), !sweep.ended, sweep.given);
         capability.downgrade(&sweep.tick);
         let mut session = output.session(&*capability);
         let mut cursor = self.trace.borrow_mut().cursor();
@@ -61,6 +61,7 @@ impl Diff {
         let mut walked = 0;
         while !sweep.ended && sweep.given < SLICE {
             if walked == WALK {
+                self.sweeping.since(begun, sweep.given - before, 0);
                 return false;
             }
             let Some((key, old)) = cursor.next().filter(|(key, _)| key.kind() == sweep.kind) else {
@@ -82,6 +83,9 @@ impl Diff {
             }
         }
         drop(cursor);
+        if walks {
+            self.sweeping.since(begun, sweep.given - before, 0);
+        }
         sweep.given = 0;
         self.trace.borrow_mut().commit(std::mem::take(&mut sweep.updates), sweep.tick);
         let deleted = std::mem::take(&mut sweep.deleted);
@@ -89,9 +93,6 @@ impl Diff {
             let mut findings = Findings::default();
             findings.counts[sweep.kind].deleted = deleted.len() as u64;
             self.found(sweep.tick, deleted, findings);
-        }
-        if walks {
-            self.sweeping.since(begun, given, 0);
         }
         if !sweep.ended {
             sweep.tick += 1;
