@@ -87,6 +87,7 @@ impl Request {
 /// end, however that comes.
 pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
+    request.measures.begin();
     let snapshot = Snapshot::find_measured(dumps, &request.measures)?;
     // Identifying a whole month's files takes some seconds.
     if request.stop.load(Ordering::Relaxed) {

@@ -155,7 +155,8 @@ impl FromTopics<'_> {
 
     pub(super) fn snapshot(&mut self, snapshot: Snapshot) -> Result<Refreshed> {
         let progress = Arc::new(self.request.progress.another());
-        let request = &Request { progress, measures: Arc::default(), ..self.request.clone() };
+        let request = &Request { progress, ..self.request.clone() };
+        request.measures.begin();
         refresh_to(request, Instant::now(), snapshot, || (self.open)())
     }
 

@@ -105,6 +105,13 @@ pub struct Measures {
 }
 
 impl Measures {
+    /// Forgets what was measured: another run begins.
+    pub fn begin(&self) {
+        locked(&self.meters).clear();
+        self.waits.clear();
+        self.ticks.clear();
+    }
+
     /// A recorder of a stage, for one thread.
     pub fn recorder(&self, stage: RunStage) -> Recorder {
         let meter = Arc::clone(locked(&self.meters).entry(stage).or_default());

@@ -27,6 +27,10 @@ struct Open {
 }
 
 impl Ticks {
+    pub(super) fn clear(&self) {
+        *locked(&self.0) = Inner::default();
+    }
+
     /// A block is about to be handed to the workers. Ticks rise.
     pub fn handed_over(&self, tick: Tick, records: usize, bytes: usize) {
         let begun = Instant::now();

@@ -44,6 +44,10 @@ impl Waits {
         *locked(&self.0).entry(cause).or_default() += time;
     }
 
+    pub(super) fn clear(&self) {
+        locked(&self.0).clear();
+    }
+
     /// Does something that the run waits for.
     pub fn during<T>(&self, cause: Cause, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();

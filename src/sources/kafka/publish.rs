@@ -100,6 +100,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     // The broker is asked first: identifying a whole month's files takes a while.
     client::metadata(&request.topics)?;
     let (measures, waits) = (&request.measures, request.measures.waits());
+    measures.begin();
     let snapshot = Snapshot::find_measured(dumps, measures)?;
     let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
     let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
