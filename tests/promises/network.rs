@@ -241,9 +241,9 @@ fn a_postgres_that_falls_silent_for_good_is_told_wherever_the_run_stands_and_the
     let (place, any): (_, fn(&[u8]) -> bool) = (proxy.address.to_string(), |_| true);
     let words = ["PostgreSQL database", &place, SILENT];
     for seen in [
-        // It is bound; a batch is staged.
+        // It is bound; a batch is copied.
         (|piece: &[u8]| has(piece, b"INSERT INTO binding")) as fn(&[u8]) -> bool,
-        |piece| has(piece, b"COPY pg_temp"),
+        |piece| has(piece, b"FROM STDIN (FORMAT binary)"),
         // The last step.
         |piece| has(piece, b"UPDATE snapshots SET completed_at"),
     ] {
