@@ -15,7 +15,7 @@ mod sides;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -55,6 +55,8 @@ fn read(brokers: &str, prefix: &str, from: &[Vec<i64>], mut each: impl FnMut(usi
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("group.id", "bench").set("enable.auto.commit", "false");
         config.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "2");
+        // That a partition has no more is told only once the broker has waited for more: by default half a second for each topic.
+        config.set("fetch.wait.max.ms", "10");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         consumer.fetch_metadata(None, SOON).expect("metadata");
         let topic = format!("{prefix}.{}", KINDS[kind]);
@@ -103,7 +105,11 @@ fn send(brokers: &str, prefix: &str, messages: &[Sent]) {
                 record = back;
             }
         }
-        producer.flush(SOON).expect("flushed");
+        // Not in one go: the client looks for deliveries to the end of a tenth of a second.
+        let begun = Instant::now();
+        while let Err(error) = producer.flush(Duration::from_millis(5)) {
+            assert!(begun.elapsed() < SOON, "{error}");
+        }
         producer.commit_transaction(SOON).expect("committed");
     }
 }
