@@ -206,6 +206,21 @@ impl Blocks {
                     at += 1;
                 };
             }
+            macro_rules! further {
+                ($table:ident, $entry:ident) => {
+                    hold >>= code_bits($entry);
+                    count -= code_bits($entry);
+                    $entry = $table[(value($entry) as usize + (hold & mask(bits($entry))) as usize) % ENTRIES];
+                };
+            }
+            // A length or a distance, extra bits included.
+            macro_rules! take {
+                ($entry:expr) => {{
+                    let whole = value($entry) + ((hold & mask(bits($entry))) >> code_bits($entry)) as u32;
+                    skip!($entry);
+                    whole as usize
+                }};
+            }
             while next + ROUND <= buffer.len() && at + SLACK < out.len() {
                 refill!();
                 let mut entry = look!();
@@ -229,9 +244,7 @@ impl Blocks {
                     }
                     if entry & SPECIAL != 0 {
                         if entry & FURTHER != 0 {
-                            hold >>= code_bits(entry);
-                            count -= code_bits(entry);
-                            entry = literals[(value(entry) as usize + (hold & mask(bits(entry))) as usize) % ENTRIES];
+                            further!(literals, entry);
                             if entry & LITERAL != 0 {
                                 literal!(entry);
                                 break;
@@ -245,21 +258,17 @@ impl Blocks {
                             break 'block Err(NO_CODE);
                         }
                     }
-                    let length = (value(entry) + ((hold & mask(bits(entry))) >> code_bits(entry)) as u32) as usize;
-                    skip!(entry);
+                    let length = take!(entry);
                     entry = distances[(hold & mask(DISTANCE_BITS)) as usize];
                     if entry & SPECIAL != 0 {
                         if entry & FURTHER != 0 {
-                            hold >>= code_bits(entry);
-                            count -= code_bits(entry);
-                            entry = distances[(value(entry) as usize + (hold & mask(bits(entry))) as usize) % ENTRIES];
+                            further!(distances, entry);
                         }
                         if entry & WRONG != 0 {
                             break 'block Err(NO_CODE);
                         }
                     }
-                    let distance = (value(entry) + ((hold & mask(bits(entry))) >> code_bits(entry)) as u32) as usize;
-                    skip!(entry);
+                    let distance = take!(entry);
                     if distance > at - low {
                         break 'block Err(TOO_FAR);
                     }
