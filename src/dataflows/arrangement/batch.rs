@@ -138,7 +138,7 @@ impl<K: Datum, V: Datum> Merge<K, V> {
         if whole && self.builder.share(piece) {
             return 1;
         }
-        let copied = piece.values_of(end - 1).end - piece.values_of(keys.start).start;
+        let copied = piece.values_of_all(&keys).len();
         self.builder.append(piece, keys);
         copied
     }

@@ -48,7 +48,7 @@ impl<K: Ord + Clone, V: Ord + Clone> Piece<K, V> {
     }
 
     /// The values of the keys at these places; there is one at least.
-    fn values_of_all(&self, keys: &Range<usize>) -> Range<usize> {
+    pub fn values_of_all(&self, keys: &Range<usize>) -> Range<usize> {
         self.values_of(keys.start).start..self.values_of(keys.end - 1).end
     }
 
