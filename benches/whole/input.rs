@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
 
 use super::decompressors::DECOMPRESSORS;
 use super::limits::dumps;
@@ -38,17 +39,22 @@ pub fn main_months(settings: &Settings) -> Result<[PathBuf; 2]> {
     months(settings, &settings.months, settings.releases)
 }
 
-/// The month's dumps with the same content in other bytes, in another folder.
+/// The month's dumps with the same content in other bytes, and their CHECKSUM.txt, in another folder.
 pub fn again(settings: &Settings, month: &Path) -> Result<PathBuf> {
     let folder = settings.work.join("again");
     empty(&folder)?;
+    let (mut stated, mut checksum_file) = (String::new(), String::new());
     for path in dumps(month)? {
-        let name = path.file_name().context("a file has a name")?;
+        let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
         let packed: Box<dyn BufRead> = Box::new(BufReader::with_capacity(256 << 10, File::open(&path)?));
-        let mut out = GzEncoder::new(BufWriter::new(File::create(folder.join(name))?), Compression::new(LEVEL));
+        let mut out = GzEncoder::new(BufWriter::new(File::create(folder.join(&name))?), Compression::new(LEVEL));
         std::io::copy(&mut DECOMPRESSORS[0].1(packed), &mut out)?;
         out.finish()?.into_inner()?.sync_all()?;
+        let sum: String = Sha256::digest(fs::read(folder.join(&name))?).iter().map(|byte| format!("{byte:02x}")).collect();
+        stated += &format!("{sum} {name}\n");
+        checksum_file = name.split('_').take(2).chain(["CHECKSUM.txt"]).collect::<Vec<_>>().join("_");
     }
+    fs::write(folder.join(checksum_file), stated)?;
     Ok(folder)
 }
 

@@ -9,7 +9,7 @@ const PIECE: usize = 256 << 10;
 
 /// A file, and its next bits.
 pub(super) struct Input<R> {
-    file: R,
+    pub(super) file: R,
     pub(super) buffer: Box<[u8]>,
     /// The next byte that is not among the bits, and where what was read ends.
     pub(super) at: usize,

@@ -62,6 +62,11 @@ impl<R: Read> Gunzip<R> {
         Gunzip { input: Input::new(file), blocks: Blocks::new(), inside: false, any: false, crc: Hasher::new(), length: 0 }
     }
 
+    /// The file, as far as it was read.
+    pub fn into_file(self) -> R {
+        self.input.file
+    }
+
     /// Writes on from `at`, which moves with it, until no more than [`SLACK`] bytes of the buffer are left (true) or the file has ended
     /// (false). Before `at` the last [`HISTORY`] bytes that were given must stand, or all of them. What lies before an error is given too.
     pub fn fill(&mut self, buffer: &mut [u8], at: &mut usize) -> Result<bool, InflateError> {

@@ -35,7 +35,7 @@ use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Place, Snapshot, StoppedOnRequest};
+use crate::sources::{BlockSize, Folder, Place, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, check, save_dictionary};
 use crate::telemetry::{Cause, Measures, Progress, RunStage};
 use apply::{Kept, Target, apply};
@@ -88,21 +88,26 @@ impl Request {
 pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
     request.measures.begin();
-    let snapshot = Snapshot::find_measured(dumps, &request.measures)?;
+    let folder = Folder::look(dumps)?;
+    let state = State::open(&request.state)?;
+    let manifest = state.manifest();
+    // What the state knows is read beforehand: the same month with other bytes is another snapshot, whatever CHECKSUM.txt states.
+    let known = |kind: Kind, sha256: &str| request.allowed.retry || manifest.knows(kind, sha256);
+    let snapshot = folder.identify_measured(&request.measures, known)?;
     // Identifying a whole month's files takes some seconds.
     if request.stop.load(Ordering::Relaxed) {
         return Err(StoppedOnRequest.into());
     }
-    refresh_to(request, begun, snapshot, open)
+    refresh_to(request, begun, snapshot, state, open)
 }
 
 fn refresh_to(
     request: &Request,
     begun: Instant,
     snapshot: Snapshot,
+    state: State,
     open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
 ) -> Result<Refreshed> {
-    let state = State::open(&request.state)?;
     let mut sinks = open()?;
     let result = refresh_opened(request, begun, snapshot, state, &mut sinks);
     let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
@@ -211,7 +216,7 @@ fn refresh_opened(
             epoch,
             month: snapshot.month.clone(),
             file: file.name.clone(),
-            sha256: file.sha256.clone(),
+            sha256: file.read_sha256().to_owned(),
             records: records[kind] + counts.inserted - counts.deleted,
             rejected: counts.rejected,
             deletes_withheld: counts.deletes_withheld,

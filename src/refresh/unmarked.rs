@@ -64,6 +64,7 @@ impl FromTopics<'_> {
                     name: self.topics.of(span.kind),
                     bytes: 0,
                     sha256: span.identity(),
+                    unproven: None,
                     checksum_agrees: None,
                 });
             }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::pieces::{Piece, pieces};
-use super::reading::{Interrupted, Position, Work};
+use super::reading::{Blocks, Interrupted, Position, Work};
 use super::{DumpFile, Place, SnapshotError, SourcePosition};
 use crate::telemetry::{Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record, Splitter};
@@ -40,7 +40,7 @@ impl Cutter {
         Ok(Cutter {
             path: path.clone(),
             checksum_agrees: file.checksum_agrees,
-            pieces: pieces(file, path.clone(), position, measures.recorder(RunStage::Decompress))?,
+            pieces: pieces(file, path.clone(), position, measures)?,
             splitter: Splitter::new(file.kind),
             broken: None,
             recorder: measures.recorder(RunStage::Split),
@@ -61,6 +61,7 @@ impl Cutter {
                 self.recorder.since(begun, records.len() - before, bytes);
             }
             Ok(Piece::Broken(words)) => self.broken = Some(words),
+            Ok(Piece::Misstated) => self.checksum_agrees = Some(false),
             Ok(Piece::Changed) => return Err(SnapshotError::Changed { path: self.path.clone() }),
             Err(_) => return Ok(false),
         }
@@ -90,7 +91,7 @@ impl Cutter {
 /// is the comparing and writing that takes time.
 pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourcePosition>, measures: &Measures) -> io::Result<Work> {
     let mut cutter = Cutter::open(&file, Arc::clone(&position), measures)?;
-    Ok(Box::new(move |blocks| {
+    let read = move |blocks: &mut Blocks<'_>| {
         let from = from.unwrap_or_default();
         let mut at = SourcePosition::default();
         let mut records = Vec::new();
@@ -123,5 +124,6 @@ pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourceP
         blocks.send(Some(ending), Some(at))?;
         position.done.store(true, Ordering::Relaxed);
         Ok(())
-    }))
+    };
+    Ok(Box::new(|| Box::new(read)))
 }

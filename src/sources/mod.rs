@@ -7,6 +7,7 @@ mod pieces;
 mod reading;
 mod snapshot;
 mod stop;
+mod sum;
 mod trail;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -17,7 +18,7 @@ use crate::xml::{Ending, Record};
 
 pub use budget::{Budget, Holder};
 pub use reading::{BlockSize, Position, Reading, Surroundings, read};
-pub use snapshot::{DumpFile, Place, Snapshot, SnapshotError};
+pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError};
 pub use stop::{Stop, StoppedOnRequest};
 pub use trail::{Lane, Mark, SourcePosition, Trail};
 

@@ -13,8 +13,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::DumpFile;
 use super::reading::Position;
+use super::sum::Summing;
 use crate::inflate::{Gunzip, HISTORY, InflateError, MAGIC, SLACK};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Measures, Recorder, RunStage};
 
 /// Bytes of XML that travel together. Records within one are not copied; with much smaller pieces many would straddle two, much larger ones
 /// would be held whole for as long as one record of theirs is.
@@ -33,12 +34,19 @@ pub(super) enum Piece {
     /// The file cannot be read on from here: truncated, damaged, or garbage behind it.
     Broken(String),
     Changed,
+    /// All was read, and its sha256 is not the one that was stated.
+    Misstated,
 }
 
 /// Starts to read a file. `position` tells how far that is.
-pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, mut recorder: Recorder) -> io::Result<Receiver<Piece>> {
+pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, measures: &Measures) -> io::Result<Receiver<Piece>> {
     let (sender, receiver) = bounded(PIECES_AHEAD);
     let expected = file.bytes;
+    let mut recorder = measures.recorder(RunStage::Decompress);
+    let proof = match &file.unproven {
+        Some(read) => Some((Summing::start(file.kind, measures.recorder(RunStage::Identify))?, file.sha256.clone(), Arc::clone(read))),
+        None => None,
+    };
     thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
         let opened = File::open(&path);
         let changed = match &opened {
@@ -48,7 +56,17 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, mu
         let ended = match opened {
             Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
             Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => read(file, position, &sender, &mut recorder).err().map(|error| Piece::Broken(error.to_string())),
+            Ok(file) => {
+                let (summing, stated) = proof.map(|(summing, sha256, read)| (summing, (sha256, read))).unzip();
+                let file = Counted { file, position, summing };
+                match read(file, &sender, &mut recorder) {
+                    Err(error) => Some(Piece::Broken(error.to_string())),
+                    Ok(Some(sha256)) => {
+                        stated.and_then(|(stated, read)| (*read.get_or_init(|| sha256) != stated).then_some(Piece::Misstated))
+                    }
+                    Ok(None) => None,
+                }
+            }
         };
         // All that it recorded is to be there when the reader finds the way closed.
         drop(recorder);
@@ -63,23 +81,26 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, mu
 struct Counted {
     file: File,
     position: Arc<Position>,
+    summing: Option<Summing>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.position.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        if let Some(summing) = &mut self.summing {
+            summing.add(&buffer[..n]);
+        }
         Ok(n)
     }
 }
 
-/// Sends the file's XML in pieces; what lies before an error is sent too.
-fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>, recorder: &mut Recorder) -> Result<(), InflateError> {
+/// Sends the file's XML in pieces; what lies before an error is sent too. Gives the sha256 of all of it where that is asked for.
+fn read(mut file: Counted, sender: &Sender<Piece>, recorder: &mut Recorder) -> Result<Option<String>, InflateError> {
     // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
     let mut magic = Vec::new();
-    (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
-    file.rewind()?;
-    let file = Counted { file, position };
+    (&file.file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    file.file.rewind()?;
     let mut source = if magic == MAGIC { Source::Gzip(Box::new(Gunzip::new(file))) } else { Source::Plain(file) };
     let spare = Spare::default();
     let mut buffer = spare.buffer();
@@ -95,10 +116,10 @@ fn read(mut file: File, position: Arc<Position>, sender: &Sender<Piece>, recorde
         next[..kept].copy_from_slice(&buffer[end - kept..end]);
         let piece = Bytes::from_owner(Held { buffer: std::mem::replace(&mut buffer, next), spare: spare.clone() }).slice(begin..end);
         if !piece.is_empty() && sender.send(Piece::Xml(piece)).is_err() {
-            return Ok(());
+            return Ok(None);
         }
         if !filled? {
-            return Ok(());
+            return Ok(source.into_file().summing.map(Summing::finish));
         }
         begin = kept;
     }
@@ -110,6 +131,13 @@ enum Source {
 }
 
 impl Source {
+    fn into_file(self) -> Counted {
+        match self {
+            Source::Gzip(gunzip) => gunzip.into_file(),
+            Source::Plain(file) => file,
+        }
+    }
+
     /// As [`Gunzip::fill`].
     fn fill(&mut self, buffer: &mut [u8], at: &mut usize) -> Result<bool, InflateError> {
         let file = match self {

@@ -1,15 +1,15 @@
 //! A folder of dump files as Discogs publishes them, and what identifies them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::kafka::{Span, Stretch};
+use super::sum;
 use crate::model::{Kind, PerKind};
 use crate::telemetry::{Cause, Measures, RunStage};
 
@@ -87,8 +87,27 @@ pub struct DumpFile {
     pub bytes: u64,
     /// sha256 of the file as it is on disk, in hexadecimal: its identity. Of a part of a topic, its offsets.
     pub sha256: String,
+    /// Where `sha256` is what CHECKSUM.txt states: the file's own, once it has been read to its end.
+    pub unproven: Option<Arc<OnceLock<String>>>,
     /// Whether CHECKSUM.txt beside it states another sha256; `None` where it states none.
     pub checksum_agrees: Option<bool>,
+}
+
+impl DumpFile {
+    /// The file's own sha256 where it has been read, whatever is stated of it.
+    pub fn read_sha256(&self) -> &str {
+        self.unproven.as_ref().and_then(|read| read.get()).unwrap_or(&self.sha256)
+    }
+}
+
+/// The dumps that a folder holds, by name.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    month: String,
+    names: PerKind<Option<String>>,
+    /// What CHECKSUM.txt states, by name.
+    stated: BTreeMap<String, String>,
 }
 
 /// The files of one month; any subset of the kinds.
@@ -100,9 +119,9 @@ pub struct Snapshot {
     pub files: PerKind<Option<DumpFile>>,
 }
 
-impl Snapshot {
-    /// Finds and identifies the dumps in a folder. Reads each file once, all of them at the same time.
-    pub fn find(folder: &Path) -> Result<Snapshot, SnapshotError> {
+impl Folder {
+    /// Finds the dumps in a folder, and reads none of them.
+    pub fn look(folder: &Path) -> Result<Folder, SnapshotError> {
         let io = |source| SnapshotError::Io { path: folder.to_owned(), source };
         let mut names: Vec<String> = Vec::new();
         for entry in fs::read_dir(folder).map_err(io)? {
@@ -129,30 +148,62 @@ impl Snapshot {
             let months = [month, other].into_iter().chain(months).collect::<Vec<_>>().join(", ");
             return Err(SnapshotError::SeveralMonths { path: folder.to_owned(), months });
         }
-        let checksums = checksums(folder, &names)?;
-        let identified = std::thread::scope(|scope| {
-            let threads: Vec<_> = found
-                .iter()
-                .filter_map(|(kind, name)| Some((kind, name.clone()?)))
-                .map(|(kind, name)| scope.spawn(move || identify(kind, folder.join(&name), name)))
-                .collect();
+        Ok(Folder { path: folder.to_owned(), month, names: found, stated: checksums(folder, &names)? })
+    }
+
+    /// Identifies the dumps: each is read once, all of them at the same time. Where CHECKSUM.txt states a sha256 that is not `known`, that
+    /// is taken for the file's, and proven when it is read: who knows nothing of a snapshot does not confuse it with another.
+    pub fn identify(&self, known: impl Fn(Kind, &str) -> bool) -> Result<Snapshot, SnapshotError> {
+        let mut files: PerKind<Option<DumpFile>> = PerKind::from_fn(|_| None);
+        let mut sums = Vec::new();
+        for (kind, name) in self.names.iter() {
+            let Some(name) = name else { continue };
+            let path = self.path.join(name);
+            let stated = self.stated.get(name);
+            let bytes = fs::metadata(&path).map_err(|source| SnapshotError::Io { path: path.clone(), source })?.len();
+            let taken = stated.filter(|stated| !known(kind, stated));
+            if taken.is_none() {
+                sums.push((kind, path.clone(), stated));
+            }
+            files[kind] = Some(DumpFile {
+                kind,
+                place: Place::File(path),
+                name: name.clone(),
+                bytes,
+                sha256: taken.cloned().unwrap_or_default(),
+                unproven: taken.map(|_| Arc::default()),
+                checksum_agrees: None,
+            });
+        }
+        let sums = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                sums.into_iter().map(|(kind, path, stated)| scope.spawn(move || (kind, stated, sum::of_file(&path), path))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
         });
-        let mut files: PerKind<Option<DumpFile>> = PerKind::from_fn(|_| None);
-        for file in identified {
-            let mut file = file?;
-            file.checksum_agrees = checksums.get(&file.name).map(|sha256| *sha256 == file.sha256);
-            let kind = file.kind;
-            files[kind] = Some(file);
+        for (kind, stated, sum, path) in sums {
+            let (bytes, sha256) = sum.map_err(|source| SnapshotError::Io { path, source })?;
+            if let Some(file) = &mut files[kind] {
+                file.checksum_agrees = stated.map(|stated| *stated == sha256);
+                (file.bytes, file.sha256) = (bytes, sha256);
+            }
         }
-        Ok(Snapshot { month, files })
+        Ok(Snapshot { month: self.month.clone(), files })
     }
 
     /// The same as a stage of a run.
-    pub fn find_measured(folder: &Path, measures: &Measures) -> Result<Snapshot, SnapshotError> {
-        let bytes = |found: &Snapshot| found.files.0.iter().flatten().map(|file| file.bytes).sum();
+    pub fn identify_measured(&self, measures: &Measures, known: impl Fn(Kind, &str) -> bool) -> Result<Snapshot, SnapshotError> {
+        // What is left to be proven counts when it is read.
+        let read = |file: &&DumpFile| file.unproven.is_none();
+        let bytes = |found: &Snapshot| found.files.0.iter().flatten().filter(read).map(|file| file.bytes).sum();
         let size = |found: &Result<Snapshot, _>| (0, found.as_ref().map_or(0, bytes));
-        measures.waiting(RunStage::Identify, Cause::Source, size, || Snapshot::find(folder))
+        measures.waiting(RunStage::Identify, Cause::Source, size, || self.identify(known))
+    }
+}
+
+impl Snapshot {
+    /// Finds the dumps in a folder and identifies all of them by reading them.
+    pub fn find(folder: &Path) -> Result<Snapshot, SnapshotError> {
+        Folder::look(folder)?.identify(|_, _| true)
     }
 }
 
@@ -179,30 +230,6 @@ fn hint(folder: &Path, names: &[String]) -> String {
         Some(name) => format!("; {name} is not named like that, and the month is taken from the name"),
         None if names.is_empty() => "; the folder is empty".to_owned(),
         None => String::new(),
-    }
-}
-
-fn identify(kind: Kind, path: PathBuf, name: String) -> Result<DumpFile, SnapshotError> {
-    let hash = || -> io::Result<(u64, String)> {
-        let mut file = File::open(&path)?;
-        let mut hasher = Sha256::new();
-        // What is read stays in the processor's cache until it is hashed.
-        let mut buffer = vec![0; 128 << 10];
-        let mut bytes = 0;
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                n => {
-                    hasher.update(&buffer[..n]);
-                    bytes += n as u64;
-                }
-            }
-        }
-        Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
-    };
-    match hash() {
-        Ok((bytes, sha256)) => Ok(DumpFile { kind, place: Place::File(path), name, bytes, sha256, checksum_agrees: None }),
-        Err(source) => Err(SnapshotError::Io { path, source }),
     }
 }
 

@@ -156,6 +156,12 @@ struct Sealed<'a> {
 }
 
 impl Manifest {
+    /// Whether a file with this sha256 was applied, or begun to be.
+    pub fn knows(&self, kind: Kind, sha256: &str) -> bool {
+        let applied = self.kinds[kind].as_ref().is_some_and(|applied| applied.sha256 == sha256);
+        applied || self.begun.as_ref().is_some_and(|begun| begun.files[kind].as_deref() == Some(sha256))
+    }
+
     /// An empty generation of a new state.
     pub fn new() -> Manifest {
         Manifest {

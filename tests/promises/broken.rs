@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::harness::{Home, Ran, count, gzip};
+use super::harness::{Home, Ran, count, gzip, state_sums};
 
 /// Refreshes to a month of artists, given as the file's bytes.
 fn artists(home: &Home, month: &str, bytes: &[u8]) -> Ran {
@@ -175,6 +175,42 @@ fn a_checksum_that_does_not_agree_makes_the_file_doubtful() {
     assert_eq!(count(&ran.json(3), "artist", "deletes_withheld"), 1);
     ran.said(&["CHECKSUM.txt"]);
     assert_eq!(home.sqlite("store.sqlite").len(), 2);
+}
+
+#[test]
+fn a_dump_replaced_under_a_checksum_file_that_stays_is_another_snapshot_and_a_doubtful_one() {
+    let home = Home::new();
+    let folder = home.dumps("2026-01", &[("artists", &whole(&(artist(1, "") + &artist(2, ""))))]);
+    state_sums(&folder);
+    home.refresh(&folder, "--sqlite store.sqlite").json(0);
+    home.dumps("2026-01", &[("artists", &whole(&(artist(1, "<name>Other</name>") + &artist(3, ""))))]);
+    for kept in [2, 0] {
+        // Once more: what was doubtful is read again.
+        let ran = home.refresh(&folder, "--sqlite store.sqlite");
+        let report = ran.json(3);
+        let counts = ["inserted", "updated", "deletes_withheld"].map(|what| count(&report, "artist", what));
+        assert_eq!(counts, if kept == 2 { [1, 1, 1] } else { [0, 0, 1] });
+        ran.said(&["CHECKSUM.txt"]);
+    }
+    // Fetched again, it is what was stated.
+    state_sums(&folder);
+    let report = home.refresh(&folder, "--sqlite store.sqlite").json(0);
+    assert_eq!(["unchanged", "deleted"].map(|what| count(&report, "artist", what)), [2, 1]);
+    assert_eq!(home.refresh(&folder, "--sqlite store.sqlite").json(0)["kinds"], serde_json::json!({}));
+}
+
+#[test]
+fn a_dump_that_is_not_what_was_stated_is_known_by_its_own_sha256_afterwards() {
+    let home = Home::new();
+    let folder = home.dumps("2026-01", &[("artists", &whole(&(artist(1, "") + &artist(2, "") + "<artist><id>x</id></artist>\n")))]);
+    fs::write(folder.join("discogs_20260101_CHECKSUM.txt"), format!("{} discogs_20260101_artists.xml\n", "0".repeat(64))).expect("written");
+    home.refresh(&folder, "--sqlite store.sqlite --reject-limit-percent 50").json(3);
+    let retried = home.run("dead-letters retry --state state --sqlite store.sqlite --reject-limit-percent 50 --dumps 2026-01");
+    assert!(!retried.stderr.contains("is not what the state holds"), "{}", retried.stderr);
+    let connection = rusqlite::Connection::open(home.path("store.sqlite")).expect("a store");
+    connection.execute("UPDATE artists SET data = '{}' WHERE data_id = '1'", []).expect("altered");
+    let repaired = home.run("verify --repair --state state --sqlite store.sqlite --dumps 2026-01");
+    assert_eq!(repaired.status, Some(0), "{}{}", repaired.stdout, repaired.stderr);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::generated::small;
-use super::harness::{Database, Home, Ran, Rows, artists, assert_same, fault};
+use super::harness::{Database, Home, Ran, Rows, artists, assert_same, count, fault, state_sums};
 
 const POINTS: &str = "FAILPOINTS";
 
@@ -281,4 +281,17 @@ fn a_run_taken_up_under_other_settings_of_the_guard_leaves_no_store_that_differs
     home.refresh(&second, "--sqlite store.sqlite --allow-deletes").json(0);
     assert_eq!(home.run("verify --state state --json --sqlite store.sqlite").json(0)["equal"], true);
     assert_eq!(home.sqlite("store.sqlite").len(), 700);
+}
+
+#[test]
+fn a_month_that_was_begun_is_begun_anew_where_its_dump_was_replaced_under_a_checksum_file_that_stays() {
+    let home = Home::new();
+    let folder = home.dumps("2026-01", &[("artists", &artists(2))]);
+    state_sums(&folder);
+    let mut dying = home.refreshing(&folder, "--sqlite store.sqlite");
+    let died = Ran::of(&dying.env(POINTS, "before-complete=return").output().expect("it starts"));
+    died.refused(&["failpoint before-complete"]);
+    home.dumps("2026-01", &[("artists", b"<artists><artist><id>3</id></artist></artists>")]);
+    assert_eq!(count(&home.refresh(&folder, "--sqlite store.sqlite").json(3), "artist", "inserted"), 1);
+    assert_eq!(home.sqlite("store.sqlite").into_keys().collect::<Vec<_>>(), [("artist", "3".to_owned())]);
 }

@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
@@ -304,6 +305,17 @@ pub fn assert_same(left: &Rows, right: &Rows, what: &str) {
     differ.sort();
     differ.dedup();
     assert!(differ.is_empty(), "{what}: {} rows differ, such as {:?}", differ.len(), &differ[..differ.len().min(5)]);
+}
+
+/// Writes the sha256 of a folder's dumps beside them, as Discogs does.
+pub fn state_sums(folder: &Path) {
+    let mut lines = String::new();
+    for entry in fs::read_dir(folder).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let sum = Sha256::digest(fs::read(&path).expect("read")).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        lines += &format!("{sum} {}\n", path.file_name().expect("a name").to_string_lossy());
+    }
+    fs::write(folder.join("discogs_20260101_CHECKSUM.txt"), lines).expect("written");
 }
 
 /// A dump of so many artists.
