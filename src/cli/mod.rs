@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::{debug, error, warn};
 
+use crate::kafka::closing;
 use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::sources::StoppedOnRequest;
 use crate::sources::kafka::StoppedPublishing;
@@ -133,7 +134,9 @@ pub fn run(cli: &Cli) -> ExitCode {
     };
     log::init(&settings.log, settings.log_format);
     debug!("settings:\n{settings}");
-    match cli.command.run(&settings) {
+    let result = cli.command.run(&settings);
+    closing::wait();
+    match result {
         Ok(exit) => exit.into(),
         // Some mistakes come to light only later, such as a password file that is not there.
         Err(error) => match error.downcast_ref::<Mistakes>() {

@@ -14,6 +14,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Topics;
+use super::closing::let_go;
 use super::refusal::refusal;
 use crate::model::Kind;
 
@@ -127,7 +128,10 @@ pub fn metadata(topics: &Topics) -> Result<Metadata> {
     let mut patience = Duration::from_secs(1);
     loop {
         let error = match client.fetch_metadata(None, patience) {
-            Ok(metadata) => return Ok(metadata),
+            Ok(metadata) => {
+                let_go(client);
+                return Ok(metadata);
+            }
             Err(error) => error,
         };
         // Why no connection came about is told only to who asks for events.

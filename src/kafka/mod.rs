@@ -2,6 +2,7 @@
 //!
 //! - [`brokers`]: which they are, and how a client is let in
 //! - [`client`]: how clients are set up, and what their errors mean
+//! - [`closing`]: lets go of them
 //! - `refusal`: why a broker does not let a client in
 //! - [`survey`]: what brokers and topics are like, in words
 //! - [`topics`]: makes topics, and says what is wrong with those that are there
@@ -10,6 +11,7 @@
 
 pub mod brokers;
 pub mod client;
+pub mod closing;
 pub mod producer;
 pub mod read;
 mod refusal;

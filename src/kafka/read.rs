@@ -12,10 +12,14 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
+use super::closing::let_go;
 
 /// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met.
 pub fn to_end(topics: &Topics, name: &str, from: &[(usize, Offset)], each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
-    catch_up(&open(topics, name, from)?, name, each)
+    let consumer = open(topics, name, from)?;
+    catch_up(&consumer, name, each)?;
+    let_go(consumer);
+    Ok(())
 }
 
 /// A consumer of these partitions, from these offsets on. Memory is bounded as that of [`client::reader`].
@@ -69,29 +73,33 @@ fn gone(error: &KafkaError) -> bool {
 
 /// The offset behind the last committed message of each partition.
 pub fn ends(topics: &Topics, name: &str, partitions: usize) -> Result<Vec<i64>> {
-    ends_seen_by(&client::reader(topics, "discodiff", 1, false)?, &[(name.to_owned(), partitions)])
+    let consumer = client::reader(topics, "discodiff", 1, false)?;
+    let ends = offsets(&consumer, &[(name.to_owned(), partitions)], Offset::End)?;
+    let_go(consumer);
+    Ok(ends)
 }
 
-/// Of all partitions of these topics, in their order. One question for all of them, not one each: a month has dozens.
-fn ends_seen_by(consumer: &BaseConsumer<Heard>, names: &[(String, usize)]) -> Result<Vec<i64>> {
+/// The first offset ([`Offset::Beginning`]), or the one behind the last that this client may see ([`Offset::End`]), of all partitions of
+/// these topics, in their order. One question for all of them, not one each: a month has dozens.
+pub fn offsets(consumer: &BaseConsumer<Heard>, names: &[(String, usize)], which: Offset) -> Result<Vec<i64>> {
     let what = || format!("cannot ask for offsets{}", consumer.context().words());
     let mut asked = TopicPartitionList::new();
     for (name, partitions) in names {
         for partition in 0..*partitions {
-            // In the place of a time: the end.
-            asked.add_partition_offset(name, i32::try_from(partition)?, Offset::End)?;
+            // In the place of a time.
+            asked.add_partition_offset(name, i32::try_from(partition)?, which)?;
         }
     }
     if asked.count() == 0 {
         return Ok(Vec::new());
     }
     let found = consumer.offsets_for_times(asked, ANSWER).with_context(what)?;
-    let end = |name: &str, partition: usize| {
+    let offset = |name: &str, partition: usize| {
         let found = found.find_partition(name, i32::try_from(partition)?).with_context(what)?;
         found.error().with_context(what)?;
-        found.offset().to_raw().filter(|end| *end >= 0).with_context(what)
+        found.offset().to_raw().filter(|offset| *offset >= 0).with_context(what)
     };
-    names.iter().flat_map(|(name, partitions)| (0..*partitions).map(|partition| end(name, partition))).collect()
+    names.iter().flat_map(|(name, partitions)| (0..*partitions).map(|partition| offset(name, partition))).collect()
 }
 
 /// Waits until everything in these topics is seen by who reads what is committed: a commit is answered some milliseconds before. Gives up
@@ -106,9 +114,10 @@ pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
         .create_with_context(Heard::default());
     let all: BaseConsumer<Heard> = all.map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
     let begun = Instant::now();
-    let ends = ends_seen_by(&all, names)?;
-    while ends_seen_by(&committed, names)?.iter().zip(&ends).any(|(seen, end)| seen < end) && begun.elapsed() < ANSWER {
+    let ends = offsets(&all, names, Offset::End)?;
+    while offsets(&committed, names, Offset::End)?.iter().zip(&ends).any(|(seen, end)| seen < end) && begun.elapsed() < ANSWER {
         thread::sleep(Duration::from_millis(5));
     }
+    let_go((committed, all));
     Ok(())
 }

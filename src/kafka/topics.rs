@@ -6,6 +6,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
+use super::closing::let_go;
 
 /// What a topic must take: four times the largest real record (7 MB), and a third of what a broker takes as one request.
 const MESSAGE_BYTES: u64 = 32 << 20;
@@ -83,7 +84,9 @@ pub fn ensure(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<us
     // One client for both: letting go of one takes a tenth of a second.
     let admin = client::admin(topics)?;
     let found = check_with(&admin, topics, wanted, advice)?;
-    wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), Ok)).collect()
+    let counts = wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), Ok)).collect();
+    let_go(admin);
+    counts
 }
 
 /// What a topic is found to have: settings with which it would lose or refuse messages.

@@ -133,7 +133,7 @@ impl FromTopics<'_> {
                 months.entry(&attempt.month).or_insert_with(|| PerKind::from_fn(|_| VecDeque::new()))[attempt.kind].push_back(stretch);
             }
         }
-        drop(finder);
+        finder.close();
         for (month, mut kinds) in months {
             // Of a kind that was published twice with different content, the second goes into an epoch of its own.
             while kinds.0.iter().any(|stretches| !stretches.is_empty()) {
@@ -157,7 +157,8 @@ impl FromTopics<'_> {
         let progress = Arc::new(self.request.progress.another());
         let request = &Request { progress, ..self.request.clone() };
         request.measures.begin();
-        refresh_to(request, Instant::now(), snapshot, || (self.open)())
+        let begun = Instant::now();
+        refresh_to(request, begun, snapshot, State::open(&request.state)?, || (self.open)())
     }
 
     /// Notes on the broker how far the state has come: only for tools that show lag, as the state itself knows.
@@ -172,7 +173,7 @@ impl FromTopics<'_> {
 
 pub(super) fn file(stretch: Arc<Stretch>) -> DumpFile {
     let Attempt { kind, file, bytes, snapshot, .. } = stretch.attempt.clone();
-    DumpFile { kind, place: Place::Topic(stretch), name: file, bytes, sha256: snapshot, checksum_agrees: None }
+    DumpFile { kind, place: Place::Topic(stretch), name: file, bytes, sha256: snapshot, unproven: None, checksum_agrees: None }
 }
 
 fn attempt(file: &DumpFile) -> Option<&Attempt> {

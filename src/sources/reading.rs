@@ -62,8 +62,11 @@ impl Reading {
     }
 }
 
+/// Makes ready to read one kind: while the one before it is read, so that connecting is not waited for.
+pub(super) type Work = Box<dyn FnOnce() -> Ready + Send>;
+
 /// Reads one kind into blocks, from first to last.
-pub(super) type Work = Box<dyn FnOnce(&mut Blocks<'_>) -> Result<(), Interrupted> + Send>;
+pub(super) type Ready = Box<dyn FnOnce(&mut Blocks<'_>) -> Result<(), Interrupted>>;
 
 /// What a reader shares with the rest of the run.
 #[derive(Clone, Debug)]
@@ -121,10 +124,7 @@ pub fn read(
 
 /// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
 fn read_all(works: Vec<(Tick, bool, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, surroundings: &Surroundings) {
-    let result = works.into_iter().try_for_each(|(tick, consume, work)| {
-        let consume = consume.then(|| surroundings.measures.recorder(RunStage::Consume));
-        work(&mut Blocks::new(tick, size, &mut outlets, consume, surroundings))
-    });
+    let result = read_in_turn(works, size, &mut outlets, surroundings);
     surroundings.budget.all_is_read();
     // Before the inlets are closed: an operator would take that for the end of all that is to be read.
     if let Err(Interrupted::Failed(error)) = result {
@@ -137,6 +137,22 @@ fn read_all(works: Vec<(Tick, bool, Work)>, size: BlockSize, mut outlets: Vec<Ou
             let _ = waker.activate();
         }
     }
+}
+
+fn read_in_turn(
+    works: Vec<(Tick, bool, Work)>,
+    size: BlockSize,
+    outlets: &mut [Outlet],
+    surroundings: &Surroundings,
+) -> Result<(), Interrupted> {
+    let mut works = works.into_iter().map(|(tick, consume, work)| (tick, consume, work()));
+    let mut next = works.next();
+    while let Some((tick, consume, read)) = next {
+        next = works.next();
+        let consume = consume.then(|| surroundings.measures.recorder(RunStage::Consume));
+        read(&mut Blocks::new(tick, size, outlets, consume, surroundings))?;
+    }
+    Ok(())
 }
 
 /// Why a kind was not read to its end.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::Topics;
 use super::message::{Marker, MarkerEnd};
 use crate::kafka::client::{self, Heard};
+use crate::kafka::closing::let_go;
 use crate::kafka::read;
 use crate::model::Kind;
 
@@ -121,6 +122,7 @@ impl Catalogue {
     pub fn read(topics: &Topics) -> Result<Catalogue> {
         let mut reader = CatalogueReader::open(topics)?;
         reader.catch_up()?;
+        let_go(reader.consumer);
         Ok(reader.catalogue)
     }
 

@@ -31,7 +31,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::catalogue::Attempt;
 use super::message::{self, Marker, Told};
 use crate::kafka::client::{self, ANSWER, Heard, patience};
-use crate::kafka::{Topics, topics};
+use crate::kafka::closing::let_go;
+use crate::kafka::{Topics, read, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::sources::{self, SourcePosition};
@@ -39,9 +40,6 @@ use crate::xml::Ending;
 
 /// How long a queue is waited for before it is looked whether the run is over.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
-
-/// Closing a client has been known to hang; the process does not wait for it longer than this.
-const CLOSE: Duration = Duration::from_secs(5);
 
 /// An attempt that is complete, and where it is.
 #[derive(Clone, Debug)]
@@ -58,6 +56,7 @@ pub struct Stretch {
 pub struct Finder {
     topics: Topics,
     admin: AdminClient<Heard>,
+    consumer: BaseConsumer<Heard>,
     metadata: Metadata,
     found: BTreeMap<Kind, Found>,
 }
@@ -72,7 +71,13 @@ struct Found {
 impl Finder {
     /// Connects.
     pub fn open(topics: &Topics) -> Result<Finder> {
-        Ok(Finder { topics: topics.clone(), admin: client::admin(topics)?, metadata: client::metadata(topics)?, found: BTreeMap::new() })
+        let (admin, consumer) = (client::admin(topics)?, client::reader(topics, "discodiff", 1, false)?);
+        Ok(Finder { topics: topics.clone(), admin, consumer, metadata: client::metadata(topics)?, found: BTreeMap::new() })
+    }
+
+    /// Lets go of the brokers.
+    pub fn close(self) {
+        let_go((self.admin, self.consumer));
     }
 
     /// Finds out whether all of a complete attempt is still there.
@@ -80,7 +85,7 @@ impl Finder {
         let name = self.topics.of(attempt.kind);
         let found = match self.found.entry(attempt.kind) {
             Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(vacant) => vacant.insert(Found::of(&self.admin, &self.metadata, &name)?),
+            Entry::Vacant(vacant) => vacant.insert(Found::of(&self.admin, &self.consumer, &self.metadata, &name)?),
         };
         let (partitions, catalogue) = (attempt.begins.len(), self.topics.catalogue());
         if found.watermarks.len() < partitions {
@@ -108,9 +113,11 @@ impl Finder {
 }
 
 impl Found {
-    fn of(admin: &AdminClient<Heard>, metadata: &Metadata, name: &str) -> Result<Found> {
+    fn of(admin: &AdminClient<Heard>, consumer: &BaseConsumer<Heard>, metadata: &Metadata, name: &str) -> Result<Found> {
         let partitions = metadata.topics().iter().find(|topic| topic.name() == name).map_or(0, |topic| topic.partitions().len());
-        let watermarks = (0..partitions).map(|partition| client::watermarks(admin.inner(), name, partition)).collect::<Result<_>>()?;
+        let all = [(name.to_owned(), partitions)];
+        let [low, high] = [Offset::Beginning, Offset::End].map(|which| read::offsets(consumer, &all, which));
+        let watermarks = low?.into_iter().zip(high?).collect();
         let compacted = partitions > 0 && topics::is_compacted(admin, name)?;
         let uncounted = compacted.then(|| format!("the topic {name} is compacted: what it holds cannot be counted"));
         Ok(Found { watermarks, uncounted })
@@ -131,12 +138,15 @@ fn expired(topics: &Topics, attempt: &Attempt, partition: usize, offsets: &str) 
 
 /// Reads an attempt into blocks.
 pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>, from: Option<SourcePosition>) -> Work {
-    Box::new(move |blocks| {
-        let reader = Reader::open(&stretch, from.as_ref()).map_err(Interrupted::Failed)?;
-        let consumer = Arc::clone(&reader.consumer);
-        let result = reader.read(blocks, &position);
-        close(consumer);
-        result
+    Box::new(move || {
+        let reader = Reader::open(stretch, from.as_ref());
+        Box::new(move |blocks| {
+            let reader = reader.map_err(Interrupted::Failed)?;
+            let consumer = Arc::clone(&reader.consumer);
+            let result = reader.read(blocks, &position);
+            let_go(consumer);
+            result
+        })
     })
 }
 
@@ -156,24 +166,12 @@ pub fn commit(topics: &Topics, group: &str, reached: &[(Kind, Vec<i64>)]) -> Res
         let _ = answer.send(asking.commit(&offsets, CommitMode::Sync));
     })?;
     let done = answered.recv_timeout(ANSWER);
-    close(consumer);
+    let_go(consumer);
     Ok(done.map_err(|_| anyhow!("no answer within {} s", ANSWER.as_secs()))??)
 }
 
-/// Drops a client on a thread of its own.
-pub(super) fn close(client: Arc<BaseConsumer<Heard>>) {
-    let (done, closed) = bounded::<()>(0);
-    let dropped = thread::Builder::new().name("close kafka".to_owned()).spawn(move || {
-        drop(client);
-        drop(done);
-    });
-    if dropped.is_ok() && closed.recv_timeout(CLOSE) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-        tracing::warn!("the Kafka client is slow to close, and is left behind");
-    }
-}
-
-struct Reader<'a> {
-    stretch: &'a Stretch,
+struct Reader {
+    stretch: Arc<Stretch>,
     name: String,
     consumer: Arc<BaseConsumer<Heard>>,
     lanes: Vec<Lane>,
@@ -201,8 +199,8 @@ struct Part {
     offset: i64,
 }
 
-impl<'a> Reader<'a> {
-    fn open(stretch: &'a Stretch, from: Option<&SourcePosition>) -> Result<Reader<'a>> {
+impl Reader {
+    fn open(stretch: Arc<Stretch>, from: Option<&SourcePosition>) -> Result<Reader> {
         let places: Vec<_> = match from {
             Some(from) => from.lanes.iter().map(|lane| (lane.last + 1, Some(lane))).collect(),
             None => stretch.attempt.begins.iter().map(|begin| (*begin, None)).collect(),
@@ -266,7 +264,7 @@ impl<'a> Reader<'a> {
         let mut waiting: Option<Instant> = None;
         while !self.lanes[lane].ended && parts.len() < records && buffer.len() < bytes {
             if let Some(message) = self.lanes[lane].early.pop_front() {
-                self.lanes[lane].take(self.stretch, &self.name, &message, &mut buffer, &mut parts).map_err(Interrupted::Failed)?;
+                self.lanes[lane].take(&self.stretch, &self.name, &message, &mut buffer, &mut parts).map_err(Interrupted::Failed)?;
                 continue;
             }
             let Lane { queue, .. } = &self.lanes[lane];
@@ -279,7 +277,7 @@ impl<'a> Reader<'a> {
             match taken {
                 Some(Ok(taken)) => {
                     waiting = None;
-                    self.lanes[lane].note(self.stretch, &self.name, taken, &mut parts).map_err(Interrupted::Failed)?;
+                    self.lanes[lane].note(&self.stretch, &self.name, taken, &mut parts).map_err(Interrupted::Failed)?;
                 }
                 Some(Err(error)) => self.error(lane, &error).map_err(Interrupted::Failed)?,
                 None => {

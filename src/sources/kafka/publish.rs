@@ -30,7 +30,7 @@ use crate::kafka::read;
 use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
-use crate::sources::{DumpFile, Position, Snapshot};
+use crate::sources::{DumpFile, Folder, Position};
 use crate::telemetry::{Cause, Measured, Measures, Progress, Recorder, RunStage};
 use crate::xml::Record;
 
@@ -101,7 +101,7 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     client::metadata(&request.topics)?;
     let (measures, waits) = (&request.measures, request.measures.waits());
     measures.begin();
-    let snapshot = Snapshot::find_measured(dumps, measures)?;
+    let snapshot = Folder::look(dumps)?.identify_measured(measures, |_, _| true)?;
     let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
     let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
     let catalogue = Wanted { name: request.topics.catalogue(), settings: topics::COMPACTED, partitions: Count::One };

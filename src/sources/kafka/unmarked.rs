@@ -25,10 +25,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
-use super::consume::{LOOK, close};
+use super::consume::LOOK;
 use super::message::{self, Told};
 use super::{Reached, Topics};
 use crate::kafka::client::{self, Heard, patience};
+use crate::kafka::closing::let_go;
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};
@@ -118,12 +119,14 @@ impl Span {
 
 /// Reads a span into blocks.
 pub(in crate::sources) fn work(span: Arc<Span>, position: Arc<Position>) -> Work {
-    Box::new(move |blocks| {
-        let reader = Reader::open(&span).map_err(Interrupted::Failed)?;
-        let consumer = Arc::clone(&reader.consumer);
-        let result = reader.read(blocks, &position);
-        close(consumer);
-        result
+    Box::new(move || {
+        Box::new(move |blocks| {
+            let reader = Reader::open(&span).map_err(Interrupted::Failed)?;
+            let consumer = Arc::clone(&reader.consumer);
+            let result = reader.read(blocks, &position);
+            let_go(consumer);
+            result
+        })
     })
 }
 
