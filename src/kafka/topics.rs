@@ -1,5 +1,8 @@
 //! Makes topics, and says what is wrong with those that are there.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -13,6 +16,9 @@ const MESSAGE_BYTES: u64 = 32 << 20;
 
 /// Partitions of a new topic: a divisor of the 64 shards, so that each partition has as many.
 pub const PARTITIONS: usize = 16;
+
+/// How long a topic may take to be listed that has been made.
+const LISTED: Duration = Duration::from_millis(20);
 
 /// Settings of a topic, each with the value that it must have, or at least have.
 pub type Settings = [(&'static str, &'static str)];
@@ -81,12 +87,20 @@ fn check_with(admin: &AdminClient<Heard>, topics: &Topics, wanted: &[Wanted], ad
 
 /// Finds these topics fit, makes those that are missing, and gives the number of partitions of each.
 pub fn ensure(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<usize>> {
-    // One client for both: letting go of one takes a tenth of a second.
     let admin = client::admin(topics)?;
-    let found = check_with(&admin, topics, wanted, advice)?;
-    let counts = wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), Ok)).collect();
-    let_go(admin);
-    counts
+    let begun = Instant::now();
+    loop {
+        let found = check_with(&admin, topics, wanted, advice)?;
+        let found = wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), |found| Ok(Some(found))));
+        if let Some(counts) = found.collect::<Result<Option<Vec<usize>>>>()? {
+            let_go(admin);
+            return Ok(counts);
+        }
+        if begun.elapsed() > ANSWER {
+            bail!("the brokers say that topics are there which they do not list after {} s: try again", ANSWER.as_secs());
+        }
+        thread::sleep(LISTED);
+    }
 }
 
 /// What a topic is found to have: settings with which it would lose or refuse messages.
@@ -111,7 +125,8 @@ pub fn value<'c>(config: &'c ConfigResource, name: &str) -> &'c str {
     config.get(name).and_then(|entry| entry.value.as_deref()).unwrap_or_default()
 }
 
-fn make(admin: &AdminClient<Heard>, wanted: &Wanted) -> Result<usize> {
+/// `None`: it has just been made by someone else, such as a publisher that died, and is not listed yet.
+fn make(admin: &AdminClient<Heard>, wanted: &Wanted) -> Result<Option<usize>> {
     let partitions = match wanted.partitions {
         Count::One => 1,
         Count::Asked(asked) => asked.unwrap_or(PARTITIONS),
@@ -123,11 +138,11 @@ fn make(admin: &AdminClient<Heard>, wanted: &Wanted) -> Result<usize> {
     let topic = wanted.settings.iter().fold(topic, |topic, (setting, value)| topic.set(setting, value));
     let made = client::wait(admin.create_topics([&topic], &options()))?.with_context(|| format!("cannot make the topic {name}"))?;
     match made.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => bail!("the topic {name} was made by someone else just now: try again"),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => return Ok(None),
         Some(Err((_, code))) => bail!("the broker does not make the topic {name} with {partitions} partitions: {code}"),
         _ => tracing::info!("made the topic {name} with {partitions} partitions"),
     }
-    Ok(partitions)
+    Ok(Some(partitions))
 }
 
 /// Whether a topic is compacted: then what it holds of an attempt cannot be counted.
