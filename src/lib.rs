@@ -13,7 +13,7 @@
 //! - [`model`]: kinds, keys, digests, documents, changes
 //! - [`xml`]: cuts dumps into records and reads records into documents
 //! - [`sources`]: dump folders, Kafka topics, reader threads, blocks, the bound on bytes in flight
-//! - [`inflate`]: decompresses dump files
+//! - [`fetch`]: gets dump files from where Discogs offers them; [`inflate`]: decompresses them
 //! - [`kafka`]: what sources and sinks share of clients, topics and transactions
 //! - [`dataflows`]: the refresh dataflow: diff, guard, links and edges, the sinks' operators
 //! - [`sinks`]: what a sink is, and the stores
@@ -26,6 +26,7 @@ pub mod cli;
 pub mod dataflows;
 pub mod demo;
 pub mod disk;
+pub mod fetch;
 pub mod generate;
 pub mod graph;
 pub mod inflate;

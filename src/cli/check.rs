@@ -2,17 +2,19 @@
 
 mod broker;
 
+use std::fs;
 use std::path::Path;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::exit::Exit;
-use super::refresh::FromFlags;
+use super::refresh::{FetchFirstFlags, FromFlags};
 use super::{open, output};
 use crate::sinks::Access;
-use crate::sources::Snapshot;
+use crate::sources::{Snapshot, parse_name};
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
@@ -36,6 +38,9 @@ pub struct CheckArgs {
     /// The dumps.
     #[command(flatten)]
     pub dumps: DumpsFlags,
+    /// Dumps from Discogs.
+    #[command(flatten)]
+    pub fetch: FetchFirstFlags,
     /// Dumps from topics.
     #[command(flatten)]
     pub from: FromFlags,
@@ -59,7 +64,8 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 7] = [&self.dumps, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 8] =
+            [&self.dumps, &self.fetch, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
         load(&Flags::of(&groups))
     }
 }
@@ -69,7 +75,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut found: Vec<Finding> = Vec::new();
     let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
     if let Some(dumps) = &settings.dumps {
-        note("dumps", Snapshot::find(dumps).map(|snapshot| describe(&snapshot)).map_err(Into::into));
+        let said =
+            if settings.fetch { months(dumps) } else { Snapshot::find(dumps).map(|snapshot| describe(&snapshot)).map_err(Into::into) };
+        note("dumps", said);
     }
     let state = settings.state.as_ref().map(|folder| look(folder));
     let id = state.as_ref().and_then(|state| state.as_ref().ok()).map(|(id, _)| *id);
@@ -130,6 +138,21 @@ fn describe(snapshot: &Snapshot) -> String {
         })
         .collect();
     format!("{}: {}", snapshot.month, files.join("; "))
+}
+
+/// The folder into which months are fetched. The place is not asked: it lets few requests pass.
+fn months(folder: &Path) -> anyhow::Result<String> {
+    if !folder.exists() {
+        return Ok(format!("{} will be made, and months fetched into it", folder.display()));
+    }
+    let mut months = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let files = fs::read_dir(entry?.path()).into_iter().flatten().flatten();
+        months.extend(files.into_iter().find_map(|file| parse_name(&file.file_name().to_string_lossy())).map(|(month, _)| month));
+    }
+    months.sort();
+    let months = if months.is_empty() { "no month".to_owned() } else { months.join(", ") };
+    Ok(format!("months are fetched into {}, where there is {months}", folder.display()))
 }
 
 /// The state's id, if there is a state, and what to say. A folder that does not exist is not made.

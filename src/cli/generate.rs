@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub broken: u64,
     /// Write this month's dumps only, with the bytes that they have among the others; truth.json tells of all
-    #[arg(long, value_name = "YYYY-MM", value_parser = name)]
+    #[arg(long, value_name = "YYYY-MM", value_parser = month_name)]
     pub only: Option<String>,
 }
 
@@ -76,7 +76,7 @@ fn month(text: &str) -> Result<(i32, u8), String> {
 }
 
 /// A month as it is written everywhere.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn month_name(text: &str) -> Result<String, String> {
     month(text).map(|(year, month)| format!("{year:04}-{month:02}"))
 }
 

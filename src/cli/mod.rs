@@ -8,6 +8,7 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod exit;
+pub mod fetch;
 pub mod generate;
 mod open;
 pub mod output;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::{debug, error, warn};
 
+use crate::fetch::FetchError;
 use crate::kafka::closing;
 use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::sources::StoppedOnRequest;
@@ -53,7 +55,9 @@ First steps:
   discodiff check --dumps 2025-12 --state state
       would a run go well?
   discodiff refresh --dumps 2025-12 --state state
-      bring state/discodiff.sqlite to that month";
+      bring state/discodiff.sqlite to that month
+  discodiff refresh --fetch --dumps dumps --state state
+      get the newest month from Discogs first, if it is not there";
 
 /// Keeps PostgreSQL, SQLite, Neo4j and a change feed equal to the monthly Discogs dumps, at the cost of what changed.
 #[derive(Debug, Parser)]
@@ -69,6 +73,8 @@ pub struct Cli {
 pub enum Command {
     /// Bring the sinks to a month: insert, update and delete what changed, and nothing else
     Refresh(refresh::RefreshArgs),
+    /// Get a month's dumps from Discogs, politely, and check them
+    Fetch(fetch::FetchArgs),
     /// Publish the records of dumps to Kafka topics, from which any number of refreshes can read
     Publish(publish::PublishArgs),
     /// Bring new or lost sinks up from Kafka topics, through the months or to the last one
@@ -97,6 +103,7 @@ impl Command {
         match self {
             Command::Generate(_) => load(&Flags::of(&[])),
             Command::Refresh(args) => args.settings(),
+            Command::Fetch(args) => args.settings(),
             Command::Publish(args) => args.settings(),
             Command::Replay(args) => args.settings(),
             Command::Plan(args) => args.settings(),
@@ -112,6 +119,7 @@ impl Command {
     fn run(&self, settings: &Settings) -> anyhow::Result<Exit> {
         match self {
             Command::Refresh(args) => refresh::run(args, settings),
+            Command::Fetch(args) => fetch::run(args, settings),
             Command::Publish(args) => publish::run(args, settings),
             Command::Replay(args) => replay::run(args, settings),
             Command::Plan(_) => plan::run(settings),
@@ -141,16 +149,22 @@ pub fn run(cli: &Cli) -> ExitCode {
         // Some mistakes come to light only later, such as a password file that is not there.
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => usage(mistakes),
-            None if error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>() => {
+            None if stopped(&error) => {
                 warn!("{error}");
                 Exit::Stopped.into()
             }
             None => {
-                error!("{error:#}");
+                error!("{error:#}{}", error.downcast_ref().map_or("", FetchError::advice));
                 Exit::Failed.into()
             }
         },
     }
+}
+
+/// Whether the user asked for the end, and nothing is wrong.
+fn stopped(error: &anyhow::Error) -> bool {
+    let fetching = matches!(error.downcast_ref(), Some(FetchError::Stopped(_)));
+    fetching || error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>()
 }
 
 fn usage(mistakes: &Mistakes) -> ExitCode {

@@ -1,16 +1,19 @@
 //! `discodiff refresh`: the main job.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::exit::Exit;
 use super::publish::NewTopicFlags;
-use super::{open, output, report, stages};
-use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh};
+use super::{fetch, open, output, report, stages};
+use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh, refresh_if_held};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
 
 use crate::settings::{
-    DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags,
+    load,
 };
 
 const EXAMPLES: &str = "\
@@ -26,6 +29,9 @@ Examples:
   discodiff refresh --dumps 2025-12 --state state --brokers kafka:9092 \\
       --feed kafka:discogs.changes --document-topics discogs.documents
       keep Kafka topics: each change as a message, and each document under its id
+  discodiff refresh --fetch --dumps dumps --state state
+      get the newest month from Discogs into dumps/2026-01, or whichever it is, and bring
+      state/discodiff.sqlite to it; where it was applied already, do nothing: for a timer
   discodiff refresh --kafka --brokers kafka:9092 --state state
       apply each month that was published completely and not applied yet
   discodiff refresh --kafka --brokers kafka:9092 --state state --follow
@@ -46,6 +52,9 @@ pub struct RefreshArgs {
     /// The dumps.
     #[command(flatten)]
     pub dumps: DumpsFlags,
+    /// Dumps from Discogs.
+    #[command(flatten)]
+    pub fetch: FetchFirstFlags,
     /// Dumps from topics.
     #[command(flatten)]
     pub from: FromFlags,
@@ -72,6 +81,24 @@ pub struct RefreshArgs {
     pub output: OutputFlags,
 }
 
+/// Whether dumps are fetched first.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FetchFirstFlags {
+    /// First get the newest month that is complete at Discogs, unless it was applied: --dumps then names the folder above those of the months
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub fetch: Option<String>,
+    /// Where from.
+    #[command(flatten)]
+    pub from: FetchFlags,
+}
+
+impl Group for FetchFirstFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Fetch, self.fetch.as_ref());
+        self.from.put(flags);
+    }
+}
+
 /// Whether dumps come from topics.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FromFlags {
@@ -95,8 +122,18 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 9] =
-            [&self.dumps, &self.from, &self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.output];
+        let groups: [&dyn Group; 10] = [
+            &self.dumps,
+            &self.fetch,
+            &self.from,
+            &self.kafka,
+            &self.new,
+            &self.state,
+            &self.sinks,
+            &self.run,
+            &self.recovery,
+            &self.output,
+        ];
         let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
         let mut mistakes = Mistakes::default();
         for flag in [self.from.follow.then_some("--follow"), self.from.until.map(|_| "--until")].into_iter().flatten() {
@@ -119,19 +156,45 @@ pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
             None => topics.once(&Selection::default()),
         });
     }
-    from_files(request, settings)
+    if settings.fetch {
+        return fetched(request, settings);
+    }
+    from_files(request, settings, settings.dumps_dir()?)
 }
 
-/// Applies the month in the folder of dumps, and says what it came to.
-pub fn from_files(request: Request, settings: &Settings) -> anyhow::Result<Exit> {
-    let refreshed = refresh(&request, settings.dumps_dir()?, || open::sinks(settings, Access::Write))?;
+/// Applies the newest month that is offered, fetched before where the state or a sink lacks it.
+fn fetched(request: Request, settings: &Settings) -> anyhow::Result<Exit> {
+    let mut fetcher = fetch::fetcher(settings)?;
+    let offered = fetcher.newest()?;
+    if let Some(refreshed) = refresh_if_held(&request, fetcher.snapshot(&offered), || open::sinks(settings, Access::Write))? {
+        drop(request);
+        return told_all(&refreshed, settings);
+    }
+    let fetched = fetcher.take(offered)?;
+    drop(fetcher);
+    if !settings.json {
+        output::text(&(fetch::table(&fetched) + "\n"))?;
+    }
+    let refreshed = refresh(&request, &fetched.folder, || open::sinks(settings, Access::Write))?;
     drop(request);
+    let report = Report { fetched: Some(fetched), ..refreshed.report };
+    told_all(&Refreshed { report, ..refreshed }, settings)
+}
+
+/// Applies the month in a folder of dumps, and says what it came to.
+pub fn from_files(request: Request, settings: &Settings, dumps: &Path) -> anyhow::Result<Exit> {
+    let refreshed = refresh(&request, dumps, || open::sinks(settings, Access::Write))?;
+    drop(request);
+    told_all(&refreshed, settings)
+}
+
+fn told_all(refreshed: &Refreshed, settings: &Settings) -> anyhow::Result<Exit> {
     if settings.json {
         output::json(&refreshed.report)?;
     } else {
-        output::text(&told(&refreshed))?;
+        output::text(&told(refreshed))?;
     }
-    Ok(report::notes_and_exit(&refreshed))
+    Ok(report::notes_and_exit(refreshed))
 }
 
 /// What was done, and what it took.

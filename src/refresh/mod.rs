@@ -101,6 +101,35 @@ pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Ve
     refresh_to(request, begun, snapshot, state, open)
 }
 
+/// The same to a snapshot whose files may not be here. `None`: some of them would be read, and nothing was done. A state that holds a newer
+/// month is left as it is.
+pub fn refresh_if_held(
+    request: &Request,
+    snapshot: Snapshot,
+    open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
+) -> Result<Option<Refreshed>> {
+    let begun = Instant::now();
+    let state = State::open(&request.state)?;
+    let newest = state.manifest().kinds.iter().filter_map(|(_, applied)| applied.as_ref().map(|applied| applied.month.clone())).max();
+    if let Some(newest) = newest.filter(|newest| *newest > snapshot.month && !request.allowed.older) {
+        tracing::info!("the state holds {newest}, and {} is offered: nothing of it is applied (--allow-older goes back)", snapshot.month);
+        let mut refreshed = Refreshed::default();
+        refreshed.report.snapshot = newest;
+        return Ok(Some(refreshed));
+    }
+    let mut sinks = open()?;
+    let act = || {
+        let members = members(state.manifest(), &mut sinks)?;
+        let plan = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())?;
+        if plan.is_some() { Ok(None) } else { refresh_opened(request, begun, snapshot, state, &mut sinks).map(Some) }
+    };
+    let result = act();
+    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
+    let refreshed = result?;
+    closed?;
+    Ok(refreshed)
+}
+
 fn refresh_to(
     request: &Request,
     begun: Instant,

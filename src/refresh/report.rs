@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::dataflows::{Counts, Twin};
+use crate::fetch::Fetched;
 use crate::model::{DeadLetter, Kind, PerKind};
 use crate::sinks::{GraphWritten, Tally};
 use crate::sources::Tick;
@@ -19,6 +20,9 @@ pub struct Report {
     pub snapshot: String,
     /// How long the run took.
     pub seconds: f64,
+    /// What was fetched before, where something was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Fetched>,
     /// The checkpoint inside the month from which the run went on.
     pub resumed_from: Option<ResumedFrom>,
     /// Counts of the kinds that were read.

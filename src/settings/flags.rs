@@ -62,6 +62,14 @@ pub struct DumpsFlags {
     pub dumps: Option<PathBuf>,
 }
 
+/// Where dumps are fetched from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FetchFlags {
+    /// Where dumps are offered [default: https://data.discogs.com/]
+    #[arg(long, value_name = "URL")]
+    pub fetch_url: Option<String>,
+}
+
 /// Where topics are.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KafkaFlags {
@@ -215,6 +223,12 @@ pub struct OutputFlags {
 impl Group for DumpsFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Dumps, self.dumps.as_ref());
+    }
+}
+
+impl Group for FetchFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::FetchUrl, self.fetch_url.as_ref());
     }
 }
 

@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Key {
     /// Folder of the month's dump files.
     Dumps,
+    /// Whether the newest month is fetched first.
+    Fetch,
+    /// Where dumps are fetched from.
+    FetchUrl,
     /// Whether dumps are read from Kafka topics.
     Kafka,
     /// The Kafka brokers.
@@ -79,8 +83,10 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 35] = [
+    pub const ALL: [Key; 37] = [
         Key::Dumps,
+        Key::Fetch,
+        Key::FetchUrl,
         Key::Kafka,
         Key::Brokers,
         Key::KafkaTls,
@@ -121,6 +127,8 @@ impl Key {
     pub const fn name(self) -> &'static str {
         match self {
             Key::Dumps => "dumps",
+            Key::Fetch => "fetch",
+            Key::FetchUrl => "fetch_url",
             Key::Kafka => "kafka",
             Key::Brokers => "brokers",
             Key::KafkaTls => "kafka_tls",
@@ -176,7 +184,9 @@ impl Key {
     /// What it is for, said where it is missing.
     pub const fn purpose(self) -> &'static str {
         match self {
-            Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
+            Key::Dumps => {
+                "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on; where they are fetched, the folder above those of the months"
+            }
             Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
             Key::State => {
                 "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \

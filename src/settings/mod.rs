@@ -25,9 +25,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use url::Url;
+
 pub use flags::{
-    DumpsFlags, Flags, Group, KafkaFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags, StoreFlags,
-    TableFlags,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags,
+    StoreFlags, TableFlags,
 };
 pub use key::Key;
 pub use load::load;
@@ -44,6 +46,10 @@ use crate::sinks::postgres::TlsFiles;
 pub struct Settings {
     /// Folder of the month's dump files.
     pub dumps: Option<PathBuf>,
+    /// The newest month is fetched into a folder of its own in `dumps` first.
+    pub fetch: bool,
+    /// Where dumps are fetched from; holds no user.
+    pub fetch_url: Url,
     /// Dumps are read from Kafka topics; never together with a folder of them.
     pub kafka: bool,
     /// Kafka brokers, `host:port`, several of them separated by commas.
@@ -154,6 +160,9 @@ impl Settings {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         match key {
             Key::Dumps => path(&self.dumps),
+            Key::Fetch => Some(self.fetch.to_string()),
+            // Of use where something is fetched.
+            Key::FetchUrl => (self.fetch || self.origin(key) != Origin::Default).then(|| self.fetch_url.to_string()),
             Key::Kafka => Some(self.kafka.to_string()),
             Key::Brokers => self.brokers.clone(),
             // All these are of no use without brokers.

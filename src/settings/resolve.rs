@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use url::Url;
 
 use super::flags::Flags;
 use super::key::{self, Key};
@@ -95,6 +98,8 @@ impl Resolver {
     fn finish(mut self, needed: &[Key], needs_dumps: bool, has_sinks: bool) -> Result<Settings, Mistakes> {
         let mut settings = Settings {
             dumps: self.take(Key::Dumps, value::path),
+            fetch: self.take(Key::Fetch, value::boolean).unwrap_or(false),
+            fetch_url: self.take(Key::FetchUrl, value::place).unwrap_or_else(|| PLACE.clone()),
             kafka: self.take(Key::Kafka, value::boolean).unwrap_or(false),
             brokers: self.take(Key::Brokers, value::brokers),
             kafka_tls: self.take(Key::KafkaTls, value::boolean).unwrap_or(false),
@@ -180,19 +185,23 @@ impl Resolver {
         }
     }
 
-    /// Dumps come from a folder or from topics: the stronger layer decides, within one layer it is a mistake.
+    /// Dumps come from topics, or from a folder (into which they may be fetched first): the stronger layer decides, within one layer it is a
+    /// mistake.
     fn settle_kafka(&mut self, settings: &mut Settings) {
-        let (Some(kafka), Some(dumps)) = (self.origins.get(&Key::Kafka), self.origins.get(&Key::Dumps)) else { return };
-        if !settings.kafka {
-            return;
-        }
-        match kafka.cmp(dumps) {
-            std::cmp::Ordering::Greater => settings.dumps = None,
+        let Some(kafka) = self.origins.get(&Key::Kafka).filter(|_| settings.kafka) else { return };
+        let fetch = self.origins.get(&Key::Fetch).filter(|_| settings.fetch).map(|origin| (origin, Key::Fetch));
+        let dumps = self.origins.get(&Key::Dumps).map(|origin| (origin, Key::Dumps));
+        let Some((folder, key)) = fetch.into_iter().chain(dumps).max_by_key(|(origin, _)| *origin) else { return };
+        match kafka.cmp(folder) {
+            std::cmp::Ordering::Greater => {
+                settings.fetch = false;
+                settings.dumps = None;
+            }
             std::cmp::Ordering::Less => settings.kafka = false,
             std::cmp::Ordering::Equal => {
-                let (place, other) = (kafka.place(Key::Kafka), dumps.place(Key::Dumps));
-                self.mistakes
-                    .add(place, format!("dumps are read from topics or from a folder, and {other} names one; leave one of them out"));
+                let (place, other) = (kafka.place(Key::Kafka), folder.place(key));
+                let words = format!("dumps are read from topics or from a folder, and {other} names one; leave one of them out");
+                self.mistakes.add(place, words);
             }
         }
     }
@@ -283,6 +292,9 @@ impl Resolver {
         self.mistakes.add(origin.place(of), words);
     }
 }
+
+/// Discogs' own place.
+static PLACE: LazyLock<Url> = LazyLock::new(|| Url::parse(crate::fetch::PLACE).expect("a URL"));
 
 /// The topics are `discogs.artists` and so on.
 const TOPIC_PREFIX: &str = "discogs";

@@ -43,6 +43,23 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn dumps_come_from_a_folder_fetched_into_it_or_from_topics_as_the_strongest_layer_says() {
+    let places = |given: &[(Key, &str)], variables: &[(&str, &str)], text: &str| {
+        let settings = resolve(&flags(given), environment(variables), file(text)).expect("settings");
+        (settings.fetch, settings.kafka, settings.dumps.is_some())
+    };
+    let timer = "fetch = true\ndumps = \"dumps\"\n";
+    assert_eq!(places(&[], &[], timer), (true, false, true));
+    assert_eq!(places(&[(Key::Fetch, "false")], &[], timer), (false, false, true));
+    assert_eq!(places(&[(Key::Kafka, "true")], &[], timer), (false, true, false));
+    assert_eq!(places(&[(Key::Dumps, "d")], &[("DISCODIFF_KAFKA", "true")], timer), (true, false, true));
+    assert_eq!(places(&[(Key::Fetch, "true")], &[("DISCODIFF_KAFKA", "true")], timer), (true, false, true));
+    assert_eq!(places(&[], &[("DISCODIFF_KAFKA", "true")], "fetch_url = \"http://mirror/\""), (false, true, false));
+    let said = mistakes(resolve(&flags(&[(Key::Kafka, "true"), (Key::Fetch, "true")]), [], None));
+    assert!(said.contains("--kafka: dumps are read from topics or from a folder, and --fetch names one"), "{said}");
+}
+
+#[test]
 fn a_flag_can_take_back_what_the_file_allows() {
     let settings = resolve(&flags(&[(Key::AllowDeletes, "false")]), [], file("allow_deletes = true")).expect("settings");
     assert!(!settings.allow_deletes);

@@ -68,6 +68,7 @@ const FILTER: &str = "a filter such as \"info\" or \"warn,discodiff=debug\"";
 const POSTGRES: &str = "a URL such as postgresql://user@host:5432/database";
 const NEO4J: &str = "a URL such as bolt://user@host:7687, neo4j://user@host:7687/database or bolt+s://user@host:7687";
 
+const PLACE: &str = "a URL such as https://data.discogs.com/, without a user";
 const BROKERS: &str = "host:port, or several of them separated by commas, such as kafka-1:9092,kafka-2:9092";
 const USER: &str = "a name, not empty";
 const SASL: &str = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
@@ -124,6 +125,22 @@ pub(super) fn workers(raw: &Raw) -> Result<usize, String> {
         Ok(number) if (1..=MAX_WORKERS).contains(&number) => usize::try_from(number).or_else(|_| wrong(&given, WORKERS)),
         _ => wrong(format_args!("\"{given}\""), WORKERS),
     }
+}
+
+/// Where dumps are fetched from. It is not repeated, as it may hold a password; one that does is refused, since addresses are told in logs.
+pub(super) fn place(raw: &Raw) -> Result<Url, String> {
+    let given = raw.text(PLACE)?;
+    let Ok(url) = given.parse::<Url>() else { return wrong("a value that is no URL", PLACE) };
+    if !matches!(url.scheme(), "https" | "http") {
+        return wrong("a URL of another scheme", PLACE);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("a URL with a user", PLACE);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return wrong("a URL with more than a path after the host", PLACE);
+    }
+    Ok(url)
 }
 
 /// Brokers, without a scheme.
@@ -310,6 +327,25 @@ mod tests {
         assert!(["", "a b", "a/b", "ä"].iter().all(|given| topic_prefix(&text(given)).is_err()));
         assert_eq!(partitions(&Raw::Toml(Value::Integer(64), PathBuf::new())), Ok(64));
         assert!(["0", "65", "many", "-1"].iter().all(|given| partitions(&text(given)).is_err()));
+    }
+
+    #[test]
+    fn a_place_has_neither_user_nor_query_and_is_not_repeated_where_it_is_wrong() {
+        for given in ["https://data.discogs.com/", "http://127.0.0.1:8000", "https://mirror.example/discogs/"] {
+            assert!(place(&text(given)).is_ok(), "{given}");
+        }
+        for given in [
+            "",
+            "hunter2",
+            "ftp://hunter2",
+            "file:///hunter2",
+            "https://u:hunter2@h/",
+            "https://hunter2@h/",
+            "https://h/?hunter2",
+            "https://h/#hunter2",
+        ] {
+            assert!(place(&text(given)).is_err_and(|words| !words.contains("hunter2")), "{given}");
+        }
     }
 
     #[test]

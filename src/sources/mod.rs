@@ -1,6 +1,7 @@
 //! Where records come from. A source cuts what it reads into blocks by position alone and feeds every worker its part of each.
 
 mod budget;
+mod checksums;
 mod dump_files;
 pub mod kafka;
 mod pieces;
@@ -17,9 +18,11 @@ use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
 pub use budget::{Budget, Holder};
+pub use checksums::{CHECKSUM, checksums};
 pub use reading::{BlockSize, Position, Reading, Surroundings, read};
-pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError};
+pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError, parse_name};
 pub use stop::{Stop, StoppedOnRequest};
+pub use sum::of_file as sha256_of_file;
 pub use trail::{Lane, Mark, SourcePosition, Trail};
 
 /// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.

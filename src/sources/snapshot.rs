@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
+use super::checksums::{CHECKSUM, checksums};
 use super::kafka::{Span, Stretch};
 use super::sum;
 use crate::model::{Kind, PerKind};
@@ -148,7 +149,7 @@ impl Folder {
             let months = [month, other].into_iter().chain(months).collect::<Vec<_>>().join(", ");
             return Err(SnapshotError::SeveralMonths { path: folder.to_owned(), months });
         }
-        Ok(Folder { path: folder.to_owned(), month, names: found, stated: checksums(folder, &names)? })
+        Ok(Folder { path: folder.to_owned(), month, names: found, stated: stated(folder, &names)? })
     }
 
     /// Identifies the dumps: each is read once, all of them at the same time. Where CHECKSUM.txt states a sha256 that is not `known`, that
@@ -208,7 +209,7 @@ impl Snapshot {
 }
 
 /// `discogs_20251201_masters.xml.gz` is (2025-12, master).
-fn parse_name(name: &str) -> Option<(String, Kind)> {
+pub fn parse_name(name: &str) -> Option<(String, Kind)> {
     let rest = name.strip_prefix("discogs_")?;
     let rest = rest.strip_suffix(".xml.gz").or_else(|| rest.strip_suffix(".xml"))?;
     let (date, plural) = rest.split_once('_')?;
@@ -223,7 +224,8 @@ fn hint(folder: &Path, names: &[String]) -> String {
         let entries = fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
         entries.into_iter().any(|entry| parse_name(&entry.file_name().to_string_lossy()).is_some())
     };
-    if let Some(name) = names.iter().find(holds_dumps) {
+    // Of several the newest, by their names.
+    if let Some(name) = names.iter().rfind(holds_dumps) {
         return format!("; {} does: name one month's folder", folder.join(name).display());
     }
     match names.iter().find(|name| name.contains(".xml")) {
@@ -233,17 +235,12 @@ fn hint(folder: &Path, names: &[String]) -> String {
     }
 }
 
-/// Discogs' own format: the hash, one space or two, the name.
-fn checksums(folder: &Path, names: &[String]) -> Result<BTreeMap<String, String>, SnapshotError> {
+/// What the checksum files in the folder say.
+fn stated(folder: &Path, names: &[String]) -> Result<BTreeMap<String, String>, SnapshotError> {
     let mut found = BTreeMap::new();
-    for name in names.iter().filter(|name| name.ends_with("_CHECKSUM.txt")) {
+    for name in names.iter().filter(|name| name.ends_with(CHECKSUM)) {
         let path = folder.join(name);
-        let text = fs::read_to_string(&path).map_err(|source| SnapshotError::Io { path, source })?;
-        for line in text.lines() {
-            if let Some((sha256, file)) = line.split_once(char::is_whitespace) {
-                found.insert(file.trim_start_matches(['*', ' ']).trim_end().to_owned(), sha256.to_ascii_lowercase());
-            }
-        }
+        found.extend(checksums(&fs::read_to_string(&path).map_err(|source| SnapshotError::Io { path, source })?));
     }
     Ok(found)
 }

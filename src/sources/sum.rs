@@ -19,7 +19,7 @@ const PIECE: usize = 128 << 10;
 const PIECES_AHEAD: usize = 8;
 
 /// Length and sha256, in hexadecimal.
-pub(super) fn of_file(path: &Path) -> io::Result<(u64, String)> {
+pub fn of_file(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; PIECE];

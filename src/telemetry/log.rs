@@ -15,7 +15,8 @@ use crate::settings::LogFormat;
 /// Begins logging, once for the process; a second call changes nothing. The filter was judged when the settings were resolved.
 pub fn init(filter: &str, format: LogFormat) {
     // What migrations and servers tell of each step, even where there is none to take, is for those who ask for it.
-    let filter = EnvFilter::builder().parse_lossy(format!("refinery_core=warn,tokio_postgres=warn,neo4rs=error,{filter}"));
+    let filter =
+        EnvFilter::builder().parse_lossy(format!("refinery_core=warn,tokio_postgres=warn,neo4rs=error,ureq=warn,ureq_proto=warn,{filter}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_timer(Seconds);
     // An error means that a subscriber is there already: an earlier call's, or that of a program that uses this library.
     let _ = match format {

@@ -43,43 +43,54 @@ impl Style {
     }
 }
 
+const SUBJECTS: usize = 9;
+
 /// What progress is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The dump of a kind, in bytes of its file and records.
     Kind(Kind),
+    /// The file of a kind that is fetched, in bytes.
+    File(Kind),
     /// The edges of a graph that is brought up, in rows of the state's files and edges.
     Edges,
 }
 
 impl Subject {
-    const ALL: [Subject; 5] = [
+    const ALL: [Subject; SUBJECTS] = [
         Subject::Kind(Kind::Artist),
         Subject::Kind(Kind::Label),
         Subject::Kind(Kind::Master),
         Subject::Kind(Kind::Release),
         Subject::Edges,
+        Subject::File(Kind::Artist),
+        Subject::File(Kind::Label),
+        Subject::File(Kind::Master),
+        Subject::File(Kind::Release),
     ];
 
     const fn index(self) -> usize {
         match self {
             Subject::Kind(kind) => kind.index(),
             Subject::Edges => 4,
+            Subject::File(kind) => 5 + kind.index(),
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Subject::Kind(kind) => kind.name(),
+            Subject::File(kind) => kind.plural(),
             Subject::Edges => "edges",
         }
     }
 
-    /// What is counted.
-    const fn things(self) -> &'static str {
+    /// What was counted: of a file its bytes, else things.
+    fn counted(self, position: u64, things: u64) -> String {
         match self {
-            Subject::Kind(_) => "records",
-            Subject::Edges => "edges",
+            Subject::Kind(_) => format!("{} records", words::count(things)),
+            Subject::File(_) => words::bytes(position),
+            Subject::Edges => format!("{} edges", words::count(things)),
         }
     }
 }
@@ -94,7 +105,7 @@ impl From<Kind> for Subject {
 #[derive(Debug)]
 pub struct Progress {
     style: Style,
-    subjects: Arc<[Counters; 5]>,
+    subjects: Arc<[Counters; SUBJECTS]>,
     /// Dropping the sender ends the ticker.
     ticker: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -120,7 +131,7 @@ impl Progress {
     }
 
     fn every(style: Style, every: Duration) -> Progress {
-        let subjects = Arc::<[Counters; 5]>::default();
+        let subjects = Arc::<[Counters; SUBJECTS]>::default();
         let ticker = (style != Style::Quiet).then(|| {
             let (sender, receiver) = bounded(0);
             let shared = Arc::clone(&subjects);
@@ -181,8 +192,8 @@ impl Drop for Progress {
 
 struct Ticker {
     style: Style,
-    subjects: Arc<[Counters; 5]>,
-    shown: [Shown; 5],
+    subjects: Arc<[Counters; SUBJECTS]>,
+    shown: [Shown; SUBJECTS],
 }
 
 #[derive(Default)]
@@ -193,7 +204,7 @@ struct Shown {
 }
 
 impl Ticker {
-    fn new(style: Style, subjects: Arc<[Counters; 5]>) -> Ticker {
+    fn new(style: Style, subjects: Arc<[Counters; SUBJECTS]>) -> Ticker {
         Ticker { style, subjects, shown: Default::default() }
     }
 
@@ -219,7 +230,7 @@ impl Ticker {
             shown.rate.sample(now, [position, things]);
             let total = counters.total.get().copied();
             let words = if shown.ended {
-                format!("{} {} in {}", words::count(things), subject.things(), words::duration(now.duration_since(begun)))
+                format!("{} in {}", subject.counted(position, things), words::duration(now.duration_since(begun)))
             } else {
                 under_way(subject, shown.rate.per_second(), position, things, total)
             };
@@ -256,10 +267,12 @@ fn percent(position: u64, total: Option<u64>) -> String {
 }
 
 fn under_way(subject: Subject, [rate, thing_rate]: [f64; 2], position: u64, things: u64, total: Option<u64>) -> String {
-    let mut words = format!("{} {}", words::count(things), subject.things());
+    let mut words = subject.counted(position, things);
     if rate > 0.0 {
-        words += &format!(" {}", words::rate(thing_rate));
-        if matches!(subject, Subject::Kind(_)) {
+        if !matches!(subject, Subject::File(_)) {
+            words += &format!(" {}", words::rate(thing_rate));
+        }
+        if subject != Subject::Edges {
             words += &format!(" {}", words::byte_rate(rate));
         }
         let left = total.map(|total| total.saturating_sub(position) as f64 / rate);
@@ -281,6 +294,8 @@ mod tests {
         assert_eq!(words, "1,234,567 records 38,000/s 21.3 MB/s about 3 min left");
         assert_eq!(under_way(masters, [0.0, 0.0], 0, 0, Some(1)), "0 records");
         assert_eq!(under_way(masters, [1e6, 5.0], 9, 7, None), "7 records 5.0/s 1.0 MB/s");
+        let file = Subject::File(Kind::Label);
+        assert_eq!(under_way(file, [1e6, 0.0], 3 << 20, 0, None), "3.00 MiB 1.0 MB/s");
         assert_eq!(
             under_way(Subject::Edges, [50.0, 5.0], 0, 7, Some(100)),
             format!("7 edges 5.0/s {}", words::time_left(Duration::from_secs(2)))

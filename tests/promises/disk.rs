@@ -11,13 +11,13 @@ use super::generated::small;
 use super::harness::{Home, Ran, assert_same};
 
 /// A folder on a small disk of its own.
-struct Small {
+pub struct Small {
     folder: PathBuf,
 }
 
 impl Small {
     /// `None`, with a word, where this user may not mount one.
-    fn new(home: &Home, megabytes: u32) -> Option<Small> {
+    pub fn new(home: &Home, megabytes: u32) -> Option<Small> {
         let folder = home.path("small");
         fs::create_dir(&folder).expect("made");
         let mut mount = Command::new("mount");
@@ -30,7 +30,7 @@ impl Small {
     }
 
     /// Leaves so many bytes, or as few pages as hold them.
-    fn fill_but(&self, left: usize) {
+    pub fn fill_but(&self, left: usize) {
         let mut ballast = fs::File::options().create(true).append(true).open(self.folder.join("ballast")).expect("opened");
         let piece = [1; 64 << 10];
         while ballast.write_all(&piece).is_ok() {}
@@ -38,7 +38,7 @@ impl Small {
         ballast.set_len(length.saturating_sub(left as u64)).expect("cut");
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         fs::remove_file(self.folder.join("ballast")).expect("removed");
     }
 

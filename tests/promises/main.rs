@@ -14,6 +14,7 @@ mod faults;
 mod feed;
 mod feed_readers;
 mod feed_topic;
+mod fetch;
 mod follow;
 mod generated;
 mod graph;
@@ -28,6 +29,7 @@ mod network;
 mod oracle;
 #[cfg(feature = "failpoints")]
 mod outage;
+mod place;
 mod plan;
 #[cfg(feature = "failpoints")]
 mod proxy;

@@ -72,5 +72,5 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if settings.kafka {
         return apply(request, settings, Reports::Object, |topics| topics.once(&Selection { from: From::Last, to: None }));
     }
-    from_files(request, settings)
+    from_files(request, settings, settings.dumps_dir()?)
 }
