@@ -156,7 +156,7 @@ impl Client {
     pub fn text(&mut self, query: &str, name: &str, limit: usize) -> Result<String, FetchError> {
         let mut body = self.get(query, name)?;
         let mut text = Vec::new();
-        while let Some(piece) = body.next()? {
+        while let Some(piece) = body.piece()? {
             text.extend_from_slice(&piece);
             if text.len() > limit {
                 return Err(FetchError::Endless { what: body.what, limit: limit as u64 });
@@ -203,7 +203,7 @@ impl Client {
 
 impl Body {
     /// The next piece; none at the end, which is that of the whole.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
+    pub fn piece(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
         match self.told(2 * silence())? {
             Told::Piece(piece) => Ok(Some(piece)),
             Told::End => Ok(None),

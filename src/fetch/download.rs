@@ -37,7 +37,7 @@ pub(super) fn receive(mut body: Body, target: &Path, mut came: impl FnMut(u64)) 
     let mut part = Part { path: path.clone(), target: target.to_owned(), bytes: 0, sha256: String::new(), kept: false };
     let mut hash = Sha256::new();
     let mut begins = Vec::new();
-    while let Some(piece) = body.next()? {
+    while let Some(piece) = body.piece()? {
         if begins.len() < GZIP.len() {
             begins.extend_from_slice(&piece);
             if begins.len() >= GZIP.len() && !begins.starts_with(GZIP) {

@@ -173,8 +173,10 @@ impl Fetcher {
         for kind in Kind::ALL {
             files[kind] = self.there(&folder, kind, &offered)?;
         }
-        for kind in Kind::ALL.into_iter().filter(|kind| files[*kind].is_none()).collect::<Vec<_>>() {
-            files[kind] = Some(self.file(&folder, kind, &mut offered)?);
+        for kind in Kind::ALL {
+            if files[kind].is_none() {
+                files[kind] = Some(self.file(&folder, kind, &mut offered)?);
+            }
         }
         let files: BTreeMap<_, _> = Kind::ALL.into_iter().filter_map(|kind| Some((kind, files[kind].take()?))).collect();
         let replaced: Vec<_> =
