@@ -62,6 +62,13 @@ set_up() {
         if "$python" -c 'import confluent_kafka, jsonschema' 2>/dev/null; then export DISCODIFF_TEST_PYTHON="$PWD/$python"; fi
     fi
 
+    # Metrics, alerts and dashboard are held against Prometheus itself. Where it cannot be had, those tests say that they skip.
+    if ! { command -v promtool && command -v prometheus && command -v prometheus-node-exporter; } >/dev/null && command -v apt-get >/dev/null; then
+        # RUNLEVEL=1: the packages' own service starts are skipped.
+        { as_root apt-get update -qq && as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends prometheus prometheus-node-exporter; } >&2 </dev/null
+    fi
+
     # OpenSSL and Kafka's client are compiled in, by make and by more of Perl than Debian's base has.
     if ! { command -v make && perl -MFindBin -MIPC::Cmd -e 1; } >/dev/null 2>&1; then
         if command -v apt-get >/dev/null; then

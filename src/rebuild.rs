@@ -17,7 +17,7 @@ use crate::model::document::{Stored, stored};
 use crate::model::{Fingerprint, Key, Kind};
 use crate::sinks::{Epoch, Sink, id_of};
 use crate::state::{Applied, Manifest, PartWriter, State, new_id};
-use crate::telemetry::{Progress, Subject};
+use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage, Subject};
 
 /// What a rebuilt state holds of a kind.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -49,7 +49,7 @@ impl Rebuilt {
 const UNKNOWN: u64 = 0;
 
 /// Makes the state in an empty folder from a store.
-pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> Result<BTreeMap<Kind, Rebuilt>> {
+pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, measures: &Measures) -> Result<BTreeMap<Kind, Rebuilt>> {
     if !state.is_fresh() {
         bail!("there is a state in {} already: name a folder that has none", state.folder().display());
     }
@@ -64,6 +64,8 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
     manifest.abandoned.dedup();
     // A kind that is not as an epoch left it gets one that no sink knows: all are brought up to what the next refresh reads.
     let own = Epoch { number: manifest.last_epoch + 1, id: new_id() };
+    measures.course().enter(Phase::Rebuilding);
+    measures.shows(progress);
     let mut writer = PartWriter::create(state.folder(), id, manifest.generation + 1, 0, 1)?;
     let mut rebuilt = BTreeMap::new();
     for kind in Kind::ALL {
@@ -81,16 +83,19 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
         let mut found = Rebuilt { month: last.month.clone(), file: last.file.clone(), unfinished, ..Rebuilt::default() };
         found.noted = last.records.filter(|_| !unfinished);
         let mut rows = Vec::new();
-        documents.scan(kind, &mut |row| {
-            progress.advance(Subject::Kind(kind), row.data.len() as u64, 1);
-            match take(kind, row.data_id, row.data) {
-                None => found.junk += 1,
-                Some((key, fingerprint, hash)) => {
-                    found.altered += u64::from(hash.as_deref() != Some(row.hash));
-                    rows.push((key, fingerprint));
+        let scan = || {
+            documents.scan(kind, &mut |row| {
+                progress.advance(Subject::Kind(kind), row.data.len() as u64, 1);
+                match take(kind, row.data_id, row.data) {
+                    None => found.junk += 1,
+                    Some((key, fingerprint, hash)) => {
+                        found.altered += u64::from(hash.as_deref() != Some(row.hash));
+                        rows.push((key, fingerprint));
+                    }
                 }
-            }
-        })?;
+            })
+        };
+        measures.waiting(RunStage::Rebuild, Cause::Sink(name), |_| (last.records.unwrap_or(0), 0), scan)?;
         rows.sort_unstable();
         found.records = rows.len() as u64;
         rows.into_iter().try_for_each(|row| writer.push(row))?;
@@ -120,6 +125,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress) -> 
     manifest.generation += 1;
     manifest.parts = vec![writer.finish()?];
     state.replace(manifest)?;
+    measures.course().holds(state.folder(), state.manifest());
     Ok(rebuilt)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -61,7 +62,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     demo::unpack(&dumps).with_context(|| format!("cannot write to {}", dumps.display()))?;
     let mut runs = Vec::new();
     for (month, _) in demo::MONTHS {
-        let request = open::request(settings)?;
+        let request = open::request(settings, &Arc::default())?;
         runs.push(refresh(&request, &dumps.join(month), || open::sinks(settings, Access::Write))?);
     }
     if settings.json {

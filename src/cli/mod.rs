@@ -22,20 +22,23 @@ mod stages;
 pub mod state;
 pub mod status;
 pub mod verify;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, error_span, warn};
 
 use crate::fetch::FetchError;
 use crate::kafka::closing;
 use crate::settings::{Flags, Mistakes, Settings, load};
 use crate::sources::StoppedOnRequest;
 use crate::sources::kafka::StoppedPublishing;
-use crate::telemetry::log;
+use crate::telemetry::{Measures, log};
 use exit::Exit;
+use watch::Watch;
 
 const AFTER_HELP: &str = "\
 Settings come from flags, over variables DISCODIFF_..., over a settings file, over defaults.
@@ -116,17 +119,44 @@ impl Command {
         }
     }
 
-    fn run(&self, settings: &Settings) -> anyhow::Result<Exit> {
+    /// The name by which log lines and metrics tell it from others.
+    const fn name(&self) -> &'static str {
         match self {
-            Command::Refresh(args) => refresh::run(args, settings),
-            Command::Fetch(args) => fetch::run(args, settings),
-            Command::Publish(args) => publish::run(args, settings),
-            Command::Replay(args) => replay::run(args, settings),
-            Command::Plan(_) => plan::run(settings),
-            Command::Verify(args) => verify::run(args, settings),
+            Command::Refresh(_) => "refresh",
+            Command::Fetch(_) => "fetch",
+            Command::Publish(_) => "publish",
+            Command::Replay(_) => "replay",
+            Command::Plan(_) => "plan",
+            Command::Verify(_) => "verify",
+            Command::Status(_) => "status",
+            Command::DeadLetters(_) => "dead-letters",
+            Command::State(_) => "state",
+            Command::Check(_) => "check",
+            Command::Generate(_) => "generate",
+            Command::Demo(_) => "demo",
+        }
+    }
+
+    /// Whether it takes so long for real dumps that it is watched.
+    const fn is_watched(&self) -> bool {
+        match self {
+            Command::Refresh(_) | Command::Fetch(_) | Command::Publish(_) | Command::Replay(_) | Command::Verify(_) | Command::State(_) => true,
+            Command::DeadLetters(args) => args.is_retry(),
+            _ => false,
+        }
+    }
+
+    fn run(&self, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+        match self {
+            Command::Refresh(args) => refresh::run(args, settings, measures),
+            Command::Fetch(args) => fetch::run(args, settings, measures),
+            Command::Publish(args) => publish::run(args, settings, measures),
+            Command::Replay(args) => replay::run(args, settings, measures),
+            Command::Plan(_) => plan::run(settings, measures),
+            Command::Verify(args) => verify::run(args, settings, measures),
             Command::Status(_) => status::run(settings),
-            Command::DeadLetters(args) => dead_letters::run(args, settings),
-            Command::State(_) => state::run(settings),
+            Command::DeadLetters(args) => dead_letters::run(args, settings, measures),
+            Command::State(_) => state::run(settings, measures),
             Command::Check(_) => check::run(settings),
             Command::Generate(args) => generate::run(args),
             Command::Demo(_) => demo::run(settings),
@@ -138,27 +168,38 @@ impl Command {
 pub fn run(cli: &Cli) -> ExitCode {
     let settings = match cli.command.settings() {
         Ok(settings) => settings,
-        Err(mistakes) => return usage(&mistakes),
+        Err(mistakes) => return usage(&mistakes).into(),
     };
     log::init(&settings.log, settings.log_format);
+    let measures = Arc::new(Measures::of(cli.command.name()));
+    // An error's, so that its fields are there whatever the filter lets through.
+    let _run = error_span!(log::RUN, run = %measures.course().run, command = cli.command.name()).entered();
     debug!("settings:\n{settings}");
-    let result = cli.command.run(&settings);
+    let watch = match cli.command.is_watched().then(|| Watch::begin(&settings, &measures)).transpose() {
+        Ok(watch) => watch,
+        Err(mistakes) => return usage(&mistakes).into(),
+    };
+    let result = cli.command.run(&settings, &measures);
     closing::wait();
-    match result {
-        Ok(exit) => exit.into(),
-        // Some mistakes come to light only later, such as a password file that is not there.
-        Err(error) => match error.downcast_ref::<Mistakes>() {
-            Some(mistakes) => usage(mistakes),
-            None if stopped(&error) => {
-                warn!("{error}");
-                Exit::Stopped.into()
-            }
-            None => {
-                error!("{error:#}{}", error.downcast_ref().map_or("", FetchError::advice));
-                Exit::Failed.into()
-            }
-        },
+    let exit = result.unwrap_or_else(|error| failed(&error));
+    if let Some(watch) = watch {
+        watch.end(exit);
     }
+    exit.into()
+}
+
+/// Says what went wrong.
+fn failed(error: &anyhow::Error) -> Exit {
+    // Some mistakes come to light only later, such as a password file that is not there.
+    if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
+        return usage(mistakes);
+    }
+    if stopped(error) {
+        warn!("{error}");
+        return Exit::Stopped;
+    }
+    error!("{error:#}{}", error.downcast_ref().map_or("", FetchError::advice));
+    Exit::Failed
 }
 
 /// Whether the user asked for the end, and nothing is wrong.
@@ -167,10 +208,10 @@ fn stopped(error: &anyhow::Error) -> bool {
     fetching || error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>()
 }
 
-fn usage(mistakes: &Mistakes) -> ExitCode {
+fn usage(mistakes: &Mistakes) -> Exit {
     // As clap says its own, and not as a log line: how those look is itself a setting.
     let _ = writeln!(io::stderr(), "error: {mistakes}");
-    Exit::Usage.into()
+    Exit::Usage
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::sinks::postgres::Postgres;
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Sink};
 use crate::sources::BlockSize;
-use crate::telemetry::{Progress, Style};
+use crate::telemetry::{Measures, Progress, Style};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -94,7 +94,7 @@ pub fn each(settings: &Settings) -> Vec<(&'static str, Settings)> {
 }
 
 /// What a run is asked for.
-pub fn request(settings: &Settings) -> Result<Request> {
+pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request> {
     // Data goes to stdout only, so that --json and progress do not meet.
     let style = Style::of(false, std::io::stderr().is_terminal());
     Ok(Request {
@@ -108,7 +108,7 @@ pub fn request(settings: &Settings) -> Result<Request> {
         checkpoint_interval: settings.checkpoint_interval,
         stop: Arc::clone(stop_requested()),
         progress: Arc::new(Progress::new(style)),
-        measures: Arc::default(),
+        measures: Arc::clone(measures),
     })
 }
 

@@ -1,5 +1,7 @@
 //! `discodiff plan`: what a refresh would do.
 
+use std::sync::Arc;
+
 use clap::Args;
 use serde_json::json;
 
@@ -7,6 +9,7 @@ use super::exit::Exit;
 use super::{open, output, report};
 use crate::refresh::foresee;
 use crate::sinks::Access;
+use crate::telemetry::Measures;
 
 use crate::settings::{DumpsFlags, FeedPlace, Flags, Key, Mistakes, OutputFlags, RunFlags, Settings, StateFlags, StoreFlags, load};
 
@@ -57,8 +60,8 @@ impl PlanArgs {
 }
 
 /// Looks, and says what a refresh would do.
-pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let request = open::request(settings)?;
+pub fn run(settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    let request = open::request(settings, measures)?;
     let foreseen = foresee(&request, settings.dumps_dir()?, open::sinks(settings, Access::Read)?)?;
     drop(request);
     if settings.json {

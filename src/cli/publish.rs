@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::{open, output, stages};
-use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, Settings, load};
+use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, load};
 use crate::sources::kafka::{Published, Publishing, publish};
 use crate::telemetry::words::{count, duration};
-use crate::telemetry::{Progress, Style};
+use crate::telemetry::{Measures, Progress, Style};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,6 +42,9 @@ pub struct PublishArgs {
     /// Settings file [default: DISCODIFF_CONFIG, else discodiff.toml in this folder, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -64,7 +67,7 @@ impl Group for NewTopicFlags {
 impl PublishArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let mut flags = Flags::of(&[&self.dumps, &self.kafka, &self.new, &self.output]).needing(&[Key::Dumps, Key::Brokers]);
+        let mut flags = Flags::of(&[&self.dumps, &self.kafka, &self.new, &self.monitor, &self.output]).needing(&[Key::Dumps, Key::Brokers]);
         flags.config.clone_from(&self.config);
         // A file that says where refresh reads from says nothing here.
         flags.give(Key::Kafka, Some("false"));
@@ -73,7 +76,7 @@ impl PublishArgs {
 }
 
 /// Publishes, and says what came of it.
-pub fn run(args: &PublishArgs, settings: &Settings) -> anyhow::Result<Exit> {
+pub fn run(args: &PublishArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
     let style = Style::of(false, std::io::stderr().is_terminal());
     let request = Publishing {
         topics: settings.topics()?,
@@ -81,7 +84,7 @@ pub fn run(args: &PublishArgs, settings: &Settings) -> anyhow::Result<Exit> {
         again: args.again,
         stop: Arc::clone(open::stop_requested()),
         progress: Arc::new(Progress::new(style)),
-        measures: Arc::default(),
+        measures: Arc::clone(measures),
     };
     let published = publish(&request, settings.dumps_dir()?)?;
     drop(request);

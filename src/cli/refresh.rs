@@ -1,6 +1,7 @@
 //! `discodiff refresh`: the main job.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,10 +11,11 @@ use super::{fetch, open, output, report, stages};
 use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh, refresh_if_held};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
+use crate::telemetry::Measures;
 
 use crate::settings::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags,
-    load,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags,
+    StateFlags, load,
 };
 
 const EXAMPLES: &str = "\
@@ -38,6 +40,8 @@ Examples:
       the same, and then each month that comes, until Ctrl-C or SIGTERM
   discodiff refresh --kafka --brokers kafka:9092 --topic-prefix theirs --state state --until now
       apply what another program has published to theirs.artists and so on; nothing is deleted
+  discodiff refresh --dumps 2025-12 --state state --listen 9599 --metrics-file refresh.prom
+      be watched: http://127.0.0.1:9599/metrics, /health and /ready while it runs, the file after it
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
       take the deletes that the run before withheld and told of (exit status 3)
 
@@ -76,6 +80,9 @@ pub struct RefreshArgs {
     /// How it can be taken up.
     #[command(flatten)]
     pub recovery: RecoveryFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -122,7 +129,7 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 10] = [
+        let groups: [&dyn Group; 11] = [
             &self.dumps,
             &self.fetch,
             &self.from,
@@ -132,6 +139,7 @@ impl RefreshArgs {
             &self.sinks,
             &self.run,
             &self.recovery,
+            &self.monitor,
             &self.output,
         ];
         let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
@@ -146,8 +154,8 @@ impl RefreshArgs {
 }
 
 /// Applies the month, or those that are in the topics, and says what each came to.
-pub fn run(args: &RefreshArgs, settings: &Settings) -> anyhow::Result<Exit> {
-    let request = open::request(settings)?;
+pub fn run(args: &RefreshArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    let request = open::request(settings, measures)?;
     if settings.kafka {
         let reports = if args.from.follow { Reports::Lines } else { Reports::Object };
         return apply(request, settings, reports, |topics| match args.from.until {

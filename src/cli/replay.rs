@@ -1,5 +1,7 @@
 //! `discodiff replay`: sinks from topics.
 
+use std::sync::Arc;
+
 use clap::Args;
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, macros::format_description};
@@ -11,8 +13,9 @@ use super::refresh::{Reports, apply};
 use crate::model::Kind;
 use crate::refresh::{From, Selection};
 use crate::settings::{
-    Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
+    Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
 };
+use crate::telemetry::Measures;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +63,9 @@ pub struct ReplayArgs {
     /// How it can be taken up.
     #[command(flatten)]
     pub recovery: RecoveryFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -86,7 +92,8 @@ pub struct FromFlags {
 impl ReplayArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 7] = [&self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.output];
+        let groups: [&dyn Group; 8] =
+            [&self.kafka, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.monitor, &self.output];
         let mut flags = Flags::of(&groups).needing(&[Key::State, Key::Brokers]);
         // Whatever a file says for refresh: it is read from topics.
         flags.give(Key::Kafka, Some("true"));
@@ -107,8 +114,8 @@ impl ReplayArgs {
 }
 
 /// Applies the snapshots that were asked for, and says what each came to.
-pub fn run(args: &ReplayArgs, settings: &Settings) -> anyhow::Result<Exit> {
-    apply(open::request(settings)?, settings, Reports::List, |topics| topics.once(&args.selection()))
+pub fn run(args: &ReplayArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    apply(open::request(settings, measures)?, settings, Reports::List, |topics| topics.once(&args.selection()))
 }
 
 fn month(text: &str) -> Result<String, String> {

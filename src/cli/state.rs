@@ -10,10 +10,10 @@ use super::exit::Exit;
 use super::{open, output};
 use crate::model::Kind;
 use crate::rebuild::{Rebuilt, rebuild};
-use crate::settings::{Flags, Group, Key, Mistakes, OutputFlags, PostgresFlags, Settings, StateFlags, load};
+use crate::settings::{Flags, Group, Key, Mistakes, MonitorFlags, OutputFlags, PostgresFlags, Settings, StateFlags, load};
 use crate::state::State;
 use crate::telemetry::words::count;
-use crate::telemetry::{Progress, Style};
+use crate::telemetry::{Measures, Phase, Progress, Style};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +55,9 @@ pub struct RebuildArgs {
     /// The folder for the state.
     #[command(flatten)]
     pub state: StateFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -70,6 +73,7 @@ impl Group for RebuildArgs {
         flags.give(Key::Sqlite, self.from.as_ref().filter(|from| !is_postgres(from)));
         self.connection.put(flags);
         self.state.put(flags);
+        self.monitor.put(flags);
         self.output.put(flags);
     }
 }
@@ -91,10 +95,11 @@ impl StateArgs {
 }
 
 /// Rebuilds the state.
-pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
+pub fn run(settings: &Settings, measures: &Measures) -> anyhow::Result<Exit> {
+    measures.course().enter(Phase::Opening);
     let mut store = open::store_with_tables(settings)?;
     let mut state = State::open_anew(settings.state_dir()?)?;
-    let rebuilt = rebuild(&mut state, &mut *store, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
+    let rebuilt = rebuild(&mut state, &mut *store, &Progress::new(Style::of(false, std::io::stderr().is_terminal())), measures)?;
     let sound = rebuilt.values().all(Rebuilt::is_sound);
     if settings.json {
         output::json(&json!({ "sound": sound, "state": state.manifest().state, "kinds": rebuilt }))?;

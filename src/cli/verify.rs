@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -12,10 +13,10 @@ use super::{open, output};
 use crate::refresh::{Dumps, Wrote, repair};
 use crate::sinks::Access;
 use crate::telemetry::words::count;
-use crate::telemetry::{Progress, Style};
+use crate::telemetry::{Measures, Phase, Progress, Style};
 use crate::verify::{Differences, Named, Verified, total, verify};
 
-use crate::settings::{Flags, Group, KafkaFlags, Key, Mistakes, OutputFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, SinkFlags, StateFlags, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,6 +53,9 @@ pub struct VerifyArgs {
     /// How it is repaired.
     #[command(flatten)]
     pub repair: RepairFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -81,21 +85,22 @@ impl Group for RepairFlags {
 impl VerifyArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let flags = Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.repair, &self.output]).needing(&[Key::State]);
+        let flags = Flags::of(&[&self.state, &self.kafka, &self.sinks, &self.repair, &self.monitor, &self.output]).needing(&[Key::State]);
         load(&if self.repair.repair { flags.needing_dumps() } else { flags })
     }
 }
 
 /// Compares, and names what differs; repairs it where that is asked for.
-pub fn run(args: &VerifyArgs, settings: &Settings) -> anyhow::Result<Exit> {
+pub fn run(args: &VerifyArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
     if args.repair.repair {
-        return run_repair(settings);
+        return run_repair(settings, measures);
     }
+    measures.course().enter(Phase::Opening);
     let mut sinks = open::sinks(settings, Access::Read)?;
     if sinks.iter().all(|sink| sink.holds().is_feed()) {
         anyhow::bail!(NO_STORE);
     }
-    let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())))?;
+    let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())), measures)?;
     let differences = total(&verified);
     if settings.json {
         output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;
@@ -107,8 +112,8 @@ pub fn run(args: &VerifyArgs, settings: &Settings) -> anyhow::Result<Exit> {
 
 const NO_STORE: &str = "no store is named: verify compares --sqlite, --postgres, --document-topics and --neo4j with the state";
 
-fn run_repair(settings: &Settings) -> anyhow::Result<Exit> {
-    let request = open::request(settings)?;
+fn run_repair(settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    let request = open::request(settings, measures)?;
     let topics;
     let dumps = if settings.kafka {
         topics = settings.topics()?;

@@ -45,7 +45,7 @@ use super::rejects::{self, Excess};
 use crate::model::document::Canonical;
 use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
 use crate::sources::{Budget, Holder, Tick, first_delete_tick, kind_of};
-use crate::telemetry::{Measures, Recorder, RunStage};
+use crate::telemetry::{self, Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record, canonical};
 use parsing::Parsing;
 use sweep::Sweep;
@@ -215,6 +215,7 @@ pub struct Diff {
     options: DiffOptions,
     budget: Arc<Budget>,
     findings: Rc<RefCell<Findings>>,
+    counted: Arc<telemetry::Records>,
     trace: Rc<RefCell<Fingerprints>>,
     /// Ids claimed by a whole record.
     seen: RoaringTreemap,
@@ -254,6 +255,7 @@ impl Diff {
             options,
             budget,
             findings,
+            counted: measures.records(),
             trace,
             seen: RoaringTreemap::new(),
             rejected: RoaringTreemap::new(),
@@ -506,6 +508,7 @@ impl Diff {
         self.rejected.extend(noted.rejected.iter().copied());
         self.anonymous += noted.anonymous;
         self.findings.borrow_mut().merge(noted.findings.clone());
+        self.counted.add(kind, &noted.findings.counts[kind], noted.findings.parsed);
         let tally = noted.findings.tally(kind);
         self.journal.note(tick, || Entry::Records(Box::new(Records { stretch, ..noted })));
         tally

@@ -20,7 +20,7 @@ use crate::sinks::driver::{Driver, Missed, Report};
 use crate::sinks::{Holds, Need, Run, Writer};
 use crate::sources::{Budget, Holder, Reading, Snapshot, Stop, StoppedOnRequest, Surroundings, Trail, read};
 use crate::state::{Checkpoint, Manifest, Part};
-use crate::telemetry::{Cause, RunStage};
+use crate::telemetry::{Cause, InFlight, Phase};
 
 /// A sink's writers and what they need to know.
 pub struct Target {
@@ -111,6 +111,10 @@ pub fn apply(
         causes.push((Holder::sink(at), Cause::Sink(target.name)));
         threads.push(start(target, Holder::sink(at), &mut equipment, &surroundings, &delivered)?);
     }
+    let holders =
+        causes.iter().map(|(holder, cause)| (*holder, if *holder == Holder::WORKERS { "workers" } else { cause.name() })).collect();
+    measures.carries(InFlight { budget: Arc::clone(&budget), holders });
+    measures.course().enter(Phase::Reading);
     let (mut journal, mut rounds, mut scribe) = (Journal::new(None, Arc::clone(&budget)), Rounds::default(), None);
     if let Some(checkpoint) = kept.checkpoint {
         let dictionary = kept.links.clone().unwrap_or_default();
@@ -226,7 +230,7 @@ fn start(
             wakers,
             budget: Arc::clone(&surroundings.budget),
             holder,
-            recorder: surroundings.measures.recorder(RunStage::Write(name)),
+            measures: Arc::clone(&surroundings.measures),
             delivered: delivered.clone(),
             missed: Arc::clone(&missed),
             stop: surroundings.stop.clone(),

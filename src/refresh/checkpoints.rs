@@ -91,7 +91,9 @@ impl Scribe {
         let (sender, notes) = unbounded();
         let (journal, rounds) = (Journal::new(Some(sender), Arc::clone(&self.budget)), Rounds::default());
         let (mine, stop) = (rounds.clone(), self.stop.clone());
+        let span = tracing::error_span!("checkpoint", stage = RunStage::Checkpoint.name());
         let write = move || {
+            let _entered = span.enter();
             if let Err(error) = self.write(writer, &notes, &mine) {
                 stop.fail(error.context("the checkpoint cannot be written"));
                 // What operators still send is to be let go of: nobody else does.
@@ -111,6 +113,7 @@ impl Scribe {
         let mut open = false;
         let mut ending: Option<Instant> = None;
         let mut recorder = self.measures.recorder(RunStage::Checkpoint);
+        self.measures.course().checkpoint_taken();
         loop {
             if self.trail.is_ending() {
                 next = Instant::now();
@@ -139,6 +142,7 @@ impl Scribe {
                         last = self.take(&mut writer, below, last, &changes)?;
                         if last > before {
                             recorder.since(begun, 0, 0);
+                            self.measures.course().checkpoint_taken();
                         }
                         if ending.is_some() && self.trail.is_done(below) {
                             self.stop.fail(StoppedOnRequest.into());

@@ -96,8 +96,9 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
     let workers = equipment.len();
     let slots: Arc<Vec<_>> = Arc::new(equipment.into_iter().map(|one| Mutex::new(Some(one))).collect());
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
-    let stop = setting.stop.clone();
+    let (stop, run) = (setting.stop.clone(), tracing::Span::current());
     let guards = timely::execute(config, move |worker| {
+        let _entered = tracing::error_span!(parent: &run, "worker", worker = worker.index()).entered();
         let slot = slots[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
         let outcome =
             slot.ok_or_else(|| anyhow!("worker {} has no inlet", worker.index())).and_then(|equipment| work(worker, &setting, equipment));
@@ -117,6 +118,7 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
 fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<Outcome> {
     let (index, peers) = (worker.index(), worker.peers());
     let (begun, measures) = (Instant::now(), &setting.measures);
+    let loading = measures.waits().within(Cause::State.name());
     let trace = Fingerprints::restore(&setting.folder, &setting.manifest, index, peers)?;
     let trace = Rc::new(RefCell::new(trace));
     let findings = Rc::new(RefCell::new(Findings::default()));
@@ -145,6 +147,9 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let loaded = bytes_of(room(&setting.manifest.parts), of_graph.0, of_graph.1);
     measures.recorder(RunStage::Load).took(begun.elapsed(), keys(&trace.borrow()), loaded);
     measures.waits().add(Cause::State, begun.elapsed() / peers as u32);
+    drop(loading);
+    // Of a run that is taken up, what was counted before.
+    Kind::ALL.iter().for_each(|kind| measures.records().add(*kind, &findings.borrow().counts[*kind], 0));
     let counted = setting.taken_up.as_ref().map(|checkpoint| findings.borrow().tally(checkpoint.mark.kind())).unwrap_or_default();
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
@@ -200,6 +205,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
         let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);
+        let _saving = measures.waits().within(Cause::State.name());
         let part = trace.borrow_mut().save(folder, manifest, index, peers).context("cannot save the state")?;
         let mut saved = bytes_of(part.rows, 0, 0);
         outcome.part = Some(part);

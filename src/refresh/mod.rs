@@ -37,7 +37,7 @@ use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, Folder, Place, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, check, save_dictionary};
-use crate::telemetry::{Cause, Measures, Progress, RunStage};
+use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use apply::{Kept, Target, apply};
 use checkpoints::Grounds;
 use dataflow::{SavedLinks, bytes_of};
@@ -88,6 +88,7 @@ impl Request {
 pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Refreshed> {
     let begun = Instant::now();
     request.measures.begin();
+    request.measures.course().enter(Phase::Identifying);
     let folder = Folder::look(dumps)?;
     let state = State::open(&request.state)?;
     let manifest = state.manifest();
@@ -137,12 +138,22 @@ fn refresh_to(
     state: State,
     open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
 ) -> Result<Refreshed> {
-    let mut sinks = open()?;
+    let (measures, course) = (&request.measures, request.measures.course());
+    course.enter(Phase::Opening);
+    measures.shows(&request.progress);
+    course.holds(state.folder(), state.manifest());
+    let mut sinks = opening(measures, open)?;
     let result = refresh_opened(request, begun, snapshot, state, &mut sinks);
     let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
     let refreshed = result?;
     closed?;
     Ok(refreshed)
+}
+
+/// Opens sinks: the servers may be slow, and a store of before may be brought to a new form.
+fn opening(measures: &Measures, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Vec<Box<dyn Sink>>> {
+    let _waiting = measures.waits().within("sinks");
+    open()
 }
 
 fn refresh_opened(
@@ -152,7 +163,7 @@ fn refresh_opened(
     mut state: State,
     sinks: &mut [Box<dyn Sink>],
 ) -> Result<Refreshed> {
-    let members = members(state.manifest(), sinks)?;
+    let members = members(state.manifest(), sinks, &request.measures)?;
     let Some(mut plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
         let mut manifest = state.manifest().clone();
         // All sinks are current: what was begun of this very snapshot has left nothing in them.
@@ -176,6 +187,8 @@ fn refresh_opened(
         refreshed.report.seconds = begun.elapsed().as_secs_f64();
         return Ok(refreshed);
     };
+    request.measures.course().applies(plan.epoch.number, &snapshot.month);
+    let _epoch = tracing::error_span!("epoch", epoch = plan.epoch.number, month = snapshot.month).entered();
     let before = state.manifest().clone();
     // A damaged state is found before anything is written, at the cost of reading it twice: about a second for 34 M records.
     let rows = |parts: &[Part]| parts.iter().map(|part| part.rows).sum();
@@ -225,6 +238,7 @@ fn refresh_opened(
     let links = keeps_links.then(|| Arc::clone(&dictionary));
     let kept = Kept { save: true, links, checkpoint: grounds.begin(&plan, sinks, taken_up.as_ref())? };
     let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
+    request.measures.course().enter(Phase::Completing);
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
 
     let mut refreshed = Refreshed::default();
@@ -307,6 +321,7 @@ fn refresh_opened(
     note_owed(&manifest, sinks, &plan.read, &mut refreshed.notes)?;
     fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
     waits.during(Cause::State, || state.replace(manifest))?;
+    request.measures.course().holds(state.folder(), state.manifest());
     refreshed.notes.rejected = applied.findings.rejected;
     refreshed.notes.twins = applied.findings.twins;
     refreshed.notes.unmapped = applied.findings.unmapped;
@@ -369,10 +384,12 @@ fn save_links(
 }
 
 /// Asks the sinks how they stand; refuses one that belongs to another state.
-fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>]) -> Result<Vec<Member>> {
+fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>], measures: &Measures) -> Result<Vec<Member>> {
     let mut members = Vec::with_capacity(sinks.len());
     for sink in sinks {
+        let waiting = measures.waits().within(sink.name());
         let standing = sink.standing()?;
+        drop(waiting);
         if let Some(other) = standing.state.filter(|state| *state != manifest.state) {
             bail!(
                 "{}: the store belongs to the state {other}, and this is the state {}: name the state that it was filled from (or make that anew: state rebuild), or an empty store. It stays as it was",

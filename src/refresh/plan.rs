@@ -52,7 +52,7 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let snapshot = Snapshot::find(dumps)?;
     let state = State::look(&request.state)?;
     let manifest = state.manifest().clone();
-    let mut stand: Vec<Member> = members(&manifest, &mut stores)?;
+    let mut stand: Vec<Member> = members(&manifest, &mut stores, &request.measures)?;
     if state.is_fresh() {
         stand.clear();
     }

@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::apply::{Applied, Kept, Target, apply};
 use super::judge::newest_epoch;
 use super::mend::mend;
-use super::{Member, Plan, Request, Stand, Wrote, judge, members};
+use super::{Member, Plan, Request, Stand, Wrote, judge, members, opening};
 use crate::dataflows::Flow;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
@@ -29,6 +29,7 @@ use crate::sinks::{Epoch, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::kafka::{Catalogue, Finder, Topics};
 use crate::sources::{DumpFile, Snapshot, StoppedOnRequest};
 use crate::state::{Manifest, State, load_dictionary};
+use crate::telemetry::Phase;
 use crate::verify::{Verified, compare, total};
 
 /// Where the dumps that the state holds are read again.
@@ -58,8 +59,11 @@ pub struct Repaired {
 
 /// Compares the stores that `open` gives with the state, repairs those that differ, and compares them again.
 pub fn repair(request: &Request, dumps: Dumps<'_>, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Repaired> {
+    request.measures.course().enter(Phase::Opening);
+    request.measures.shows(&request.progress);
     let mut state = State::open(&request.state)?;
-    let mut sinks = open()?;
+    request.measures.course().holds(state.folder(), state.manifest());
+    let mut sinks = opening(&request.measures, open)?;
     let result = repair_opened(request, dumps, &mut state, &mut sinks);
     let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
     let repaired = result?;
@@ -86,14 +90,16 @@ fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: 
     if !state.is_fresh() && !state.manifest().digests_are_current() {
         bail!("the state was written by a discodiff that takes digests otherwise: a refresh brings it and its stores up, do that first");
     }
-    let found = compare(state, sinks, &request.progress)?;
+    let found = compare(state, sinks, &request.progress, &request.measures)?;
     let mut repaired = Repaired { found, ..Repaired::default() };
     if request.stop.load(Ordering::Relaxed) {
         return Err(StoppedOnRequest.into());
     }
     let manifest = state.manifest().clone();
-    let members = members(&manifest, sinks)?;
+    let members = members(&manifest, sinks, &request.measures)?;
     let epoch = Epoch { number: newest_epoch(&manifest, &members) + 1, id: crate::state::new_id() };
+    request.measures.course().applies(epoch.number, "");
+    let _epoch = tracing::error_span!("epoch", epoch = epoch.number).entered();
     let needs = needs(&manifest, &members, sinks, &repaired.found);
     let faulty: Vec<usize> = (0..sinks.len()).filter(|at| needs[*at].0.iter().any(Option::is_some)).collect();
     if !faulty.is_empty() {
@@ -115,7 +121,7 @@ fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: 
     }
     repaired.left = match total(&repaired.found) {
         0 => repaired.found.clone(),
-        _ => compare(state, sinks, &request.progress)?,
+        _ => compare(state, sinks, &request.progress, &request.measures)?,
     };
     repaired.seconds = begun.elapsed().as_secs_f64();
     Ok(repaired)

@@ -22,6 +22,7 @@ use crate::sinks::Sink;
 use crate::sources::kafka::{Attempt, Catalogue, CatalogueReader, Finder, Stretch, Topics, commit, names};
 use crate::sources::{DumpFile, Place, Snapshot};
 use crate::state::State;
+use crate::telemetry::{Cause, Phase};
 
 /// How long news are waited for before it is looked whether the run is to end.
 const LOOK: Duration = Duration::from_millis(500);
@@ -42,7 +43,10 @@ impl FromTopics<'_> {
     /// Brings the sinks to each snapshot that was selected, is complete and not applied yet, the oldest month first. Where there is none,
     /// what the state holds is looked at, as a sink may be new or behind.
     pub fn once(&mut self, selection: &Selection) -> Result<()> {
+        self.request.measures.course().enter(Phase::Identifying);
+        let waiting = self.request.measures.waits().within(Cause::Kafka.name());
         let catalogue = Catalogue::find(self.topics)?;
+        drop(waiting);
         let bounds = selection.bounds(self.topics, &catalogue)?;
         let due = self.due(&catalogue, &bounds)?;
         due.iter().flat_map(|(_, due)| due.words()).for_each(|words| tracing::info!("{words}"));
@@ -69,7 +73,9 @@ impl FromTopics<'_> {
                 tracing::info!("{words}");
             }
         };
+        let waiting = self.request.measures.waits().within("months");
         while !names(self.topics)?.contains(&self.topics.catalogue()) {
+            self.request.measures.course().enter(Phase::Waiting);
             tell(&format!("nothing was published to {}.* yet: waiting", self.topics.prefix));
             thread::sleep(LOOK);
             if self.stopped() {
@@ -78,6 +84,7 @@ impl FromTopics<'_> {
         }
         let mut reader = CatalogueReader::open(self.topics)?;
         reader.catch_up()?;
+        drop(waiting);
         let mut first = true;
         loop {
             let catalogue = reader.catalogue.clone();
@@ -93,11 +100,14 @@ impl FromTopics<'_> {
             }
             first = false;
             tell("waiting for months to be published; Ctrl-C or SIGTERM ends");
+            self.request.measures.course().enter(Phase::Waiting);
+            let waiting = self.request.measures.waits().within("months");
             while !reader.wait(LOOK)? {
                 if self.stopped() {
                     return Ok(());
                 }
             }
+            drop(waiting);
             // A publisher's transactions come one by one, and only the last one makes a month complete.
             while reader.wait(LOOK)? && !self.stopped() {}
         }

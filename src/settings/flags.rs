@@ -220,6 +220,17 @@ pub struct OutputFlags {
     pub log_format: Option<String>,
 }
 
+/// How a long command is watched.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MonitorFlags {
+    /// Serve /metrics (for Prometheus), /health and /ready there while the command runs; a port alone is one of this machine only
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Monitoring")]
+    pub listen: Option<String>,
+    /// Keep the metrics in this file too, for what is seen once the command has ended: the textfile collector of node_exporter reads *.prom
+    #[arg(long, value_name = "FILE", help_heading = "Monitoring")]
+    pub metrics_file: Option<PathBuf>,
+}
+
 impl Group for DumpsFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::Dumps, self.dumps.as_ref());
@@ -302,6 +313,13 @@ impl Group for RunFlags {
 impl Group for RecoveryFlags {
     fn put(&self, flags: &mut Flags) {
         flags.give(Key::CheckpointInterval, self.checkpoint_interval.as_ref());
+    }
+}
+
+impl Group for MonitorFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Listen, self.listen.as_ref());
+        flags.give(Key::MetricsFile, self.metrics_file.as_ref());
     }
 }
 

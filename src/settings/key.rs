@@ -79,6 +79,10 @@ pub enum Key {
     Log,
     /// How it is logged.
     LogFormat,
+    /// Where metrics are served.
+    Listen,
+    /// The file that they are written to.
+    MetricsFile,
 }
 
 impl Key {
@@ -121,6 +125,8 @@ impl Key {
         Key::CheckpointInterval,
         Key::Log,
         Key::LogFormat,
+        Key::Listen,
+        Key::MetricsFile,
     ];
 
     /// The name in the settings file: `log_format`.
@@ -163,6 +169,8 @@ impl Key {
             Key::CheckpointInterval => "checkpoint_interval",
             Key::Log => "log",
             Key::LogFormat => "log_format",
+            Key::Listen => "listen",
+            Key::MetricsFile => "metrics_file",
         }
     }
 

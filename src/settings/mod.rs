@@ -22,13 +22,14 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
 
 pub use flags::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags,
     StoreFlags, TableFlags,
 };
 pub use key::Key;
@@ -114,6 +115,10 @@ pub struct Settings {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Where metrics, health and readiness are served, if anywhere.
+    pub listen: Option<SocketAddr>,
+    /// The file that metrics are written to, if any.
+    pub metrics_file: Option<PathBuf>,
     origins: BTreeMap<Key, Origin>,
 }
 
@@ -198,6 +203,8 @@ impl Settings {
             Key::CheckpointInterval => Some(self.checkpoint_interval.as_secs_f64().to_string()),
             Key::Log => Some(self.log.clone()),
             Key::LogFormat => Some(format!("{:?}", self.log_format).to_lowercase()),
+            Key::Listen => self.listen.map(|address| address.to_string()),
+            Key::MetricsFile => path(&self.metrics_file),
         }
     }
 }

@@ -136,6 +136,8 @@ impl Resolver {
             checkpoint_interval: self.take(Key::CheckpointInterval, value::interval).unwrap_or(CHECKPOINT_INTERVAL),
             log: self.take(Key::Log, value::log_filter).unwrap_or_else(|| "info".into()),
             log_format: self.take(Key::LogFormat, value::log_format).unwrap_or_default(),
+            listen: self.take(Key::Listen, value::listen),
+            metrics_file: self.take(Key::MetricsFile, value::path),
             origins: BTreeMap::new(),
         };
         self.settle_null(&mut settings);

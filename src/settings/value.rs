@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -198,6 +199,19 @@ pub(super) fn feed(raw: &Raw) -> Result<FeedPlace, String> {
     topic_prefix(&Raw::Text(topic.into())).map(FeedPlace::Topic).or_else(|_| wrong(format_args!("\"{TOPIC}{topic}\""), &right))
 }
 
+/// An address and a port, or a port alone: then on this machine only. Names of hosts are left out, as one can stand for several addresses.
+pub(super) fn listen(raw: &Raw) -> Result<SocketAddr, String> {
+    const LISTEN: &str =
+        "an address and a port, such as 127.0.0.1:9599, 0.0.0.0:9599 (all of this machine's) or [::1]:9599, or a port alone";
+    let given = match raw {
+        Raw::Toml(Value::Integer(number), _) => number.to_string(),
+        _ => raw.text(LISTEN)?,
+    };
+    let (address, port) = (given.parse::<SocketAddr>().ok(), given.strip_prefix("localhost:").unwrap_or(&given).parse::<u16>().ok());
+    let address = address.or_else(|| port.map(|port| (Ipv4Addr::LOCALHOST, port).into()));
+    address.map_or_else(|| wrong(format_args!("\"{given}\""), LISTEN), Ok)
+}
+
 /// There are 64 shards, so more partitions would stay empty.
 pub(super) fn partitions(raw: &Raw) -> Result<usize, String> {
     let given = match raw {
@@ -345,6 +359,19 @@ mod tests {
             "https://h/#hunter2",
         ] {
             assert!(place(&text(given)).is_err_and(|words| !words.contains("hunter2")), "{given}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_served_on_this_machine_only_unless_an_address_is_given() {
+        let of = |given: &str| listen(&text(given)).map(|address| address.to_string());
+        assert_eq!(of("9599").as_deref(), Ok("127.0.0.1:9599"));
+        assert_eq!(of("localhost:9599").as_deref(), Ok("127.0.0.1:9599"));
+        assert_eq!(of("0.0.0.0:9599").as_deref(), Ok("0.0.0.0:9599"));
+        assert_eq!(of("[::1]:0").as_deref(), Ok("[::1]:0"));
+        assert!(listen(&Raw::Toml(Value::Integer(9599), PathBuf::new())).is_ok_and(|address| address.ip().is_loopback()));
+        for given in ["", "metrics", "example.com:9599", "127.0.0.1", "127.0.0.1:99999", ":9599", "-1", "http://127.0.0.1:9599"] {
+            assert!(of(given).is_err_and(|words| words.contains("127.0.0.1:9599")), "{given}");
         }
     }
 

@@ -19,7 +19,7 @@ use super::{Batch, Class, Need, Run, SinkError, Tally, Writer, Written};
 use crate::model::graph::EdgeChange;
 use crate::model::{Change, DeadLetter, Event, Key, Kind, PerKind, Stage, Verdict};
 use crate::sources::{Budget, Holder, Stop, Tick, first_delete_tick};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Measures, Outcome, Recorder, RunStage, SinkMeter};
 
 /// Rows of a batch. PostgreSQL's rate is flat from some 5,000 rows on; larger ones only hold more memory and locks.
 pub const BATCH_ROWS: usize = 5_000;
@@ -96,8 +96,8 @@ pub struct Driver {
     pub budget: Arc<Budget>,
     /// As which the sink holds them.
     pub holder: Holder,
-    /// Batches are written down here.
-    pub recorder: Recorder,
+    /// What the run measures of itself.
+    pub measures: Arc<Measures>,
     /// Ids that were delivered before a run was taken up, of kinds that are being brought up.
     pub delivered: PerKind<RoaringTreemap>,
     /// Where keys that the store does not get are noted.
@@ -110,7 +110,9 @@ impl Driver {
     /// Starts the thread. It ends when the operator closes its side, or at the first error that ends the run.
     pub fn start(self) -> io::Result<JoinHandle<Report>> {
         let (name, stop, sink) = (self.name.clone(), self.stop.clone(), self.sink);
+        let span = tracing::error_span!("write", stage = RunStage::Write(sink).name(), sink, worker = self.worker);
         thread::Builder::new().name(name).spawn(move || {
+            let _entered = span.enter();
             let mut driving = Driving {
                 waker: None,
                 batch: Batch::default(),
@@ -120,6 +122,8 @@ impl Driver {
                 delivered: self.delivered.clone(),
                 ends: PerKind::default(),
                 report: Report::default(),
+                meter: self.measures.sink(sink),
+                recorder: self.measures.recorder(RunStage::Write(sink)),
                 driver: self,
             };
             if let Err(error) = driving.drive() {
@@ -144,6 +148,8 @@ struct Driving {
     delivered: PerKind<RoaringTreemap>,
     ends: PerKind<usize>,
     report: Report,
+    meter: Arc<SinkMeter>,
+    recorder: Recorder,
 }
 
 impl Driving {
@@ -270,7 +276,7 @@ impl Driving {
             batch.fields.sort_unstable();
             let (begun, records, bytes) = (Instant::now(), batch.changes.len() + batch.edges.len(), self.bytes);
             self.write(batch)?;
-            self.driver.recorder.since(begun, records, bytes);
+            self.recorder.since(begun, records, bytes);
             self.driver.budget.release(self.driver.holder, std::mem::take(&mut self.bytes));
         }
         if self.open.is_empty() {
@@ -299,6 +305,7 @@ impl Driving {
         match self.patiently(|writer, attempt| writer.write(&batch, attempt)) {
             Ok(Written { tally, fields }) => {
                 fail::fail_point!("after-write");
+                self.meter.batch(Outcome::Committed, tally);
                 self.report.tally += tally;
                 if !fields.is_empty() {
                     let ticks: BTreeMap<Key, Tick> = batch.changes.iter().map(|change| (change.key, change.tick)).collect();
@@ -308,9 +315,10 @@ impl Driving {
             }
             // Nodes go before edges in the halves too.
             Err(error) if error.class == Class::Reject => match (batch.changes.len(), batch.edges.len()) {
-                (0, 0) => Err(error),
+                (0, 0) => self.failed(error),
                 (0, 1) | (1, 0) => self.refused(batch, &error),
                 (changes, edges) => {
+                    self.meter.batch(Outcome::Refused, Tally::default());
                     let (changes, edges) = match changes {
                         0 => (Vec::new(), batch.edges.split_off(edges / 2)),
                         1 => (Vec::new(), std::mem::take(&mut batch.edges)),
@@ -321,8 +329,13 @@ impl Driving {
                     self.write(rest)
                 }
             },
-            Err(error) => Err(error),
+            Err(error) => self.failed(error),
         }
+    }
+
+    fn failed(&self, error: SinkError) -> Result<(), SinkError> {
+        self.meter.batch(Outcome::Failed, Tally::default());
+        Err(error)
     }
 
     fn note_missed(&mut self, tick: Tick, kind: Kind) {
@@ -331,8 +344,10 @@ impl Driving {
     }
 
     fn refused(&mut self, batch: Batch, error: &SinkError) -> Result<(), SinkError> {
+        self.meter.batch(Outcome::Refused, Tally::default());
+        self.meter.refused(batch.changes.len() + batch.edges.len());
         for EdgeChange { edge, tick, .. } in &batch.edges {
-            tracing::error!("{} refuses the edge {edge}: {error}", self.driver.sink);
+            tracing::error!(tick, "{} refuses the edge {edge}: {error}", self.driver.sink);
             for kind in edge.family().asserted_by() {
                 self.note_missed(*tick, *kind);
             }
@@ -340,7 +355,7 @@ impl Driving {
         let mut dead_letters = batch.dead_letters;
         for Change { key, document, tick, .. } in batch.changes {
             let fate = if document.is_some() { "becomes a dead letter" } else { "is left out" };
-            tracing::error!("{} refuses {key}, which {fate}: {error}", self.driver.sink);
+            tracing::error!(kind = key.kind().name(), tick, "{} refuses {key}, which {fate}: {error}", self.driver.sink);
             self.note_missed(tick, key.kind());
             dead_letters.push(DeadLetter {
                 kind: key.kind(),
@@ -363,12 +378,19 @@ impl Driving {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 0;
         loop {
-            match act(self.driver.writer.as_mut(), attempt) {
+            let waiting = self.driver.measures.waits().within(self.driver.sink);
+            let done = act(self.driver.writer.as_mut(), attempt);
+            if let Err(error) = &done {
+                self.meter.error(error.class);
+            }
+            match done {
                 Err(error)
                     if error.class == Class::Retry && (attempt == 0 || begun.elapsed() < patience()) && !self.driver.stop.is_set() =>
                 {
                     tracing::warn!("{}: {error}; trying again in {:.1} s", self.driver.sink, pause.as_secs_f64());
                     self.driver.stop.sleep(pause);
+                    drop(waiting);
+                    self.meter.retry();
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     attempt += 1;
                 }

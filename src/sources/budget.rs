@@ -134,6 +134,16 @@ impl Budget {
         state.held.iter().enumerate().map(|(at, held)| (Holder(at), held.waited)).collect()
     }
 
+    /// The most that may be in flight, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What this holder has in flight, in bytes.
+    pub fn held_by(&self, Holder(at): Holder) -> usize {
+        self.lock().held.get(at).map_or(0, |held| held.bytes)
+    }
+
     /// Whether there is room: an operator that can put off work asks this first.
     pub fn has_room(&self) -> bool {
         self.lock().bytes < self.limit

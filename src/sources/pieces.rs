@@ -47,7 +47,9 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, me
         Some(read) => Some((Summing::start(file.kind, measures.recorder(RunStage::Identify))?, file.sha256.clone(), Arc::clone(read))),
         None => None,
     };
+    let span = tracing::error_span!("inflate", stage = RunStage::Decompress.name(), kind = file.kind.name());
     thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
+        let _entered = span.enter();
         let opened = File::open(&path);
         let changed = match &opened {
             Ok(file) => file.metadata().map_or(true, |metadata| metadata.len() != expected),

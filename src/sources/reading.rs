@@ -117,7 +117,11 @@ pub fn read(
         };
         works.push((tick, consume, work));
     }
-    let reader = move || read_all(works, size, outlets, &surroundings);
+    let span = tracing::error_span!("read", stage = "read");
+    let reader = move || {
+        let _entered = span.enter();
+        read_all(works, size, outlets, &surroundings);
+    };
     let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
     Ok((Reading { thread, positions }, inlets))
 }
@@ -149,6 +153,7 @@ fn read_in_turn(
     let mut next = works.next();
     while let Some((tick, consume, read)) = next {
         next = works.next();
+        let _kind = tracing::error_span!("kind", kind = kind_of(tick).name()).entered();
         let consume = consume.then(|| surroundings.measures.recorder(RunStage::Consume));
         read(&mut Blocks::new(tick, size, outlets, consume, surroundings))?;
     }
@@ -219,6 +224,11 @@ impl<'a> Blocks<'a> {
     /// Where blocks are to be cut.
     pub(super) fn size(&self) -> BlockSize {
         self.size
+    }
+
+    /// So many messages are still to be read of a partition.
+    pub(super) fn lags(&self, topic: &str, partition: usize, messages: i64) {
+        self.surroundings.measures.course().lags(topic, partition, messages.max(0).unsigned_abs());
     }
 
     /// Whether the run is over, and nothing is to be waited for any more.

@@ -141,6 +141,11 @@ impl Progress {
         Progress { style, subjects, ticker: ticker.flatten() }
     }
 
+    /// What is counted, for who shows it elsewhere.
+    pub fn counted(&self) -> Counted {
+        Counted(Arc::clone(&self.subjects))
+    }
+
     /// Another, shown in the same way, for the next month.
     pub fn another(&self) -> Progress {
         Progress::new(self.style)
@@ -187,6 +192,23 @@ impl Drop for Progress {
             // A ticker that panicked has been reported by the panic hook.
             let _ = thread.join();
         }
+    }
+}
+
+/// How far a run has come, as its progress counts it.
+#[derive(Clone, Debug)]
+pub struct Counted(Arc<[Counters; 5]>);
+
+impl Counted {
+    /// The position in a kind's dump, and where it ends, as far as these are known.
+    pub fn of(&self, kind: Kind) -> (Option<u64>, Option<u64>) {
+        let counters = &self.0[Subject::Kind(kind).index()];
+        (counters.started.get().map(|_| counters.position.load(Relaxed)), counters.total.get().copied())
+    }
+
+    /// A number that rises with any progress.
+    pub(super) fn all(&self) -> u64 {
+        self.0.iter().map(|counters| counters.position.load(Relaxed) + counters.things.load(Relaxed)).sum()
     }
 }
 

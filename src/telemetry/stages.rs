@@ -13,8 +13,14 @@ use hdrhistogram::Histogram;
 use hdrhistogram::sync::{Recorder as Durations, SyncHistogram};
 use serde::Serialize;
 
+use super::course::Course;
+use super::progress::{Counted, Progress};
+use super::pulse::Pulse;
+use super::records::Records;
+use super::sinks::SinkMeter;
 use super::ticks::Ticks;
 use super::waits::{Cause, Waits};
+use crate::sources::{Budget, Holder};
 
 /// Durations are told apart from a microsecond on, up to an hour, to one part in a hundred: 27 kB a histogram.
 const SHORTEST: u64 = 1_000;
@@ -58,6 +64,10 @@ pub enum RunStage {
     Save,
     /// What a sink does once all batches are there.
     Complete(&'static str),
+    /// A kind of a store, or a graph, read back and compared with the state; records are those that the state holds.
+    Compare(&'static str),
+    /// A kind of a store, taken into a state that is made anew.
+    Rebuild,
     /// A block, from when the reader hands it to the workers until every sink has committed what came of it.
     Tick,
 }
@@ -83,6 +93,8 @@ impl RunStage {
             RunStage::Checkpoint => "checkpoint",
             RunStage::Save => "save",
             RunStage::Complete(_) => "complete",
+            RunStage::Compare(_) => "compare",
+            RunStage::Rebuild => "rebuild",
             RunStage::Tick => "tick",
         }
     }
@@ -90,26 +102,118 @@ impl RunStage {
     /// Whose it is, where each sink has one of its own.
     pub const fn sink(self) -> Option<&'static str> {
         match self {
-            RunStage::Write(sink) | RunStage::Complete(sink) => Some(sink),
+            RunStage::Write(sink) | RunStage::Complete(sink) | RunStage::Compare(sink) => Some(sink),
             _ => None,
         }
     }
 }
 
 /// What a run measures of itself. Shared by all of its threads; can be read at any time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Measures {
+    course: Course,
     meters: Mutex<BTreeMap<RunStage, Arc<Meter>>>,
+    sinks: Mutex<BTreeMap<&'static str, Arc<SinkMeter>>>,
+    records: Mutex<Arc<Records>>,
     waits: Waits,
     ticks: Ticks,
+    pulse: Pulse,
+    counted: Mutex<Option<Counted>>,
+    in_flight: Mutex<Option<InFlight>>,
+}
+
+/// Bytes that are on their way.
+#[derive(Clone, Debug)]
+pub struct InFlight {
+    /// How many, and how many there may be.
+    pub budget: Arc<Budget>,
+    /// What holders of these are called.
+    pub holders: Vec<(Holder, &'static str)>,
+}
+
+impl Default for Measures {
+    fn default() -> Measures {
+        Measures::of("")
+    }
 }
 
 impl Measures {
+    /// Those of a command.
+    pub fn of(command: &'static str) -> Measures {
+        Measures {
+            course: Course::of(command),
+            meters: Mutex::default(),
+            sinks: Mutex::default(),
+            records: Mutex::default(),
+            waits: Waits::default(),
+            ticks: Ticks::default(),
+            pulse: Pulse::default(),
+            counted: Mutex::default(),
+            in_flight: Mutex::default(),
+        }
+    }
+
     /// Forgets what was measured: another run begins.
     pub fn begin(&self) {
         locked(&self.meters).clear();
+        locked(&self.sinks).clear();
+        *locked(&self.records) = Arc::default();
+        *locked(&self.counted) = None;
+        *locked(&self.in_flight) = None;
+        self.course.begin();
         self.waits.clear();
         self.ticks.clear();
+    }
+
+    /// The run as a whole.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// What is counted of a sink.
+    pub fn sink(&self, name: &'static str) -> Arc<SinkMeter> {
+        Arc::clone(locked(&self.sinks).entry(name).or_default())
+    }
+
+    /// The sinks of which something is counted.
+    pub fn sinks(&self) -> BTreeMap<&'static str, Arc<SinkMeter>> {
+        locked(&self.sinks).clone()
+    }
+
+    /// What becomes of records.
+    pub fn records(&self) -> Arc<Records> {
+        Arc::clone(&locked(&self.records))
+    }
+
+    /// Progress is shown by this from now on.
+    pub fn shows(&self, progress: &Progress) {
+        *locked(&self.counted) = Some(progress.counted());
+    }
+
+    /// How far reading has come.
+    pub fn counted(&self) -> Option<Counted> {
+        locked(&self.counted).clone()
+    }
+
+    /// These bytes are on their way from now on.
+    pub fn carries(&self, in_flight: InFlight) {
+        *locked(&self.in_flight) = Some(in_flight);
+    }
+
+    /// Bytes that are on their way, where there are any.
+    pub fn in_flight(&self) -> Option<InFlight> {
+        locked(&self.in_flight).clone()
+    }
+
+    /// Whether the run is alive.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// A number that changes whenever a piece of work is done, in any stage.
+    pub(super) fn moved(&self) -> u64 {
+        let items: u64 = locked(&self.meters).values().map(|meter| meter.items.load(Relaxed)).sum();
+        items + self.counted().map_or(0, |counted| counted.all()) + u64::from(self.course.phase() as u8)
     }
 
     /// A recorder of a stage, for one thread.
@@ -122,7 +226,9 @@ impl Measures {
     /// Does something that is one item of a stage, and that the run waits for because of `cause`. `size`: records and bytes of it.
     pub fn waiting<T>(&self, stage: RunStage, cause: Cause, size: impl FnOnce(&T) -> (u64, u64), work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
+        let waiting = self.waits.within(cause.name());
         let done = work();
+        drop(waiting);
         let took = begun.elapsed();
         let (records, bytes) = size(&done);
         self.recorder(stage).add(took, took, records, bytes);
@@ -140,6 +246,18 @@ impl Measures {
         &self.ticks
     }
 
+    /// Takes over what recorders have in hand, as far as they have recorded anything since this was done last.
+    pub(super) fn gather(&self) {
+        let meters = locked(&self.meters).clone();
+        meters.values().for_each(|meter| locked(&meter.durations).refresh_timeout(Duration::ZERO));
+    }
+
+    /// How the items of each stage are spread over these durations, which rise.
+    pub(super) fn spreads(&self, bounds: &[Duration]) -> Vec<Spread> {
+        let meters = locked(&self.meters).clone();
+        meters.iter().map(|(stage, meter)| meter.spread(*stage, bounds)).collect()
+    }
+
     /// The stages that took part, in order.
     pub fn stages(&self) -> Vec<Measured> {
         let meters = locked(&self.meters).clone();
@@ -154,6 +272,8 @@ struct Meter {
     records: AtomicU64,
     bytes: AtomicU64,
     busy_nanoseconds: AtomicU64,
+    /// Of all items, those that overlap counted in full.
+    nanoseconds: AtomicU64,
     /// Locked by who makes a recorder and who reads, never by who records.
     durations: Mutex<SyncHistogram<u64>>,
 }
@@ -161,7 +281,8 @@ struct Meter {
 impl Default for Meter {
     fn default() -> Meter {
         let number = AtomicU64::default;
-        Meter { items: number(), records: number(), bytes: number(), busy_nanoseconds: number(), durations: Mutex::new(durations().into()) }
+        let durations = Mutex::new(durations().into());
+        Meter { items: number(), records: number(), bytes: number(), busy_nanoseconds: number(), nanoseconds: number(), durations }
     }
 }
 
@@ -169,7 +290,35 @@ fn durations() -> Histogram<u64> {
     Histogram::new_with_bounds(SHORTEST, LONGEST, DIGITS).unwrap_or_else(|error| unreachable!("the bounds are constants: {error}"))
 }
 
+/// How the items of a stage are spread over durations.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    pub(super) stage: RunStage,
+    /// Items that took no longer than each of the bounds, and all.
+    pub(super) up_to: Vec<u64>,
+    pub(super) items: u64,
+    pub(super) seconds: f64,
+    pub(super) busy_seconds: f64,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
 impl Meter {
+    fn spread(&self, stage: RunStage, bounds: &[Duration]) -> Spread {
+        let mut durations = locked(&self.durations);
+        durations.refresh_timeout(Duration::ZERO);
+        let seconds = |nanoseconds: &AtomicU64| nanoseconds.load(Relaxed) as f64 / 1e9;
+        Spread {
+            stage,
+            up_to: bounds.iter().map(|bound| durations.count_between(0, bound.as_nanos() as u64)).collect(),
+            items: durations.len(),
+            seconds: seconds(&self.nanoseconds),
+            busy_seconds: seconds(&self.busy_nanoseconds),
+            records: self.records.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+        }
+    }
+
     fn measured(&self, stage: RunStage) -> Option<Measured> {
         let count = self.items.load(Relaxed);
         let (records, bytes) = (self.records.load(Relaxed), self.bytes.load(Relaxed));
@@ -219,6 +368,7 @@ impl Recorder {
         self.meter.records.fetch_add(records, Relaxed);
         self.meter.bytes.fetch_add(bytes, Relaxed);
         self.meter.busy_nanoseconds.fetch_add(nanoseconds(busy), Relaxed);
+        self.meter.nanoseconds.fetch_add(nanoseconds(time), Relaxed);
         self.durations.saturating_record(nanoseconds(time));
     }
 }

@@ -16,6 +16,8 @@ struct Inner {
     open: VecDeque<Open>,
     /// When the first was handed over, and then when one was last done with: what is between these is the stage's time.
     last: Option<Instant>,
+    /// Below which all is done.
+    frontier: Tick,
 }
 
 #[derive(Debug)]
@@ -39,11 +41,18 @@ impl Ticks {
         inner.open.push_back(Open { tick, begun, records, bytes });
     }
 
+    /// The tick below which all is done with, and how many are on their way.
+    pub fn on_their_way(&self) -> (Tick, usize) {
+        let inner = locked(&self.0);
+        (inner.frontier, inner.open.len())
+    }
+
     /// All ticks below `frontier` are done with; of none, all ticks.
     pub fn done(&self, frontier: Option<Tick>, recorder: &mut Recorder) {
         let now = Instant::now();
         let mut inner = locked(&self.0);
         let done = inner.open.partition_point(|open| frontier.is_none_or(|frontier| open.tick < frontier));
+        inner.frontier = frontier.unwrap_or(inner.frontier).max(inner.frontier);
         for open in inner.open.drain(..done).collect::<Vec<_>>() {
             let busy = inner.last.replace(now).map_or_else(Default::default, |last| now.duration_since(last));
             recorder.add(now.duration_since(open.begun), busy, open.records as u64, open.bytes as u64);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::stages::locked;
@@ -36,29 +37,68 @@ impl Cause {
 
 /// How long a run waited for what. Where several workers wait at the same time, each adds its part of the time.
 #[derive(Debug, Default)]
-pub struct Waits(Mutex<BTreeMap<Cause, Duration>>);
+pub struct Waits {
+    times: Mutex<BTreeMap<Cause, Duration>>,
+    /// What is being waited for now, and since when, by the number of the wait.
+    open: Mutex<BTreeMap<u64, (&'static str, Instant)>>,
+    numbers: AtomicU64,
+}
+
+/// A wait that goes on; dropped, it is over.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    waits: &'a Waits,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        locked(&self.waits.open).remove(&self.number);
+    }
+}
 
 impl Waits {
     /// So much more.
     pub fn add(&self, cause: Cause, time: Duration) {
-        *locked(&self.0).entry(cause).or_default() += time;
+        *locked(&self.times).entry(cause).or_default() += time;
     }
 
     pub(super) fn clear(&self) {
-        locked(&self.0).clear();
+        locked(&self.times).clear();
     }
 
     /// Does something that the run waits for.
     pub fn during<T>(&self, cause: Cause, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
+        let waiting = self.within(cause.name());
         let done = work();
+        drop(waiting);
         self.add(cause, begun.elapsed());
         done
     }
 
+    /// Something is waited for from now on, for as long as what is given is kept; no time is put down for it.
+    pub fn within(&self, cause: &'static str) -> Waiting<'_> {
+        let number = self.numbers.fetch_add(1, Relaxed);
+        locked(&self.open).insert(number, (cause, Instant::now()));
+        Waiting { waits: self, number }
+    }
+
+    /// What is being waited for now, and for how long, the longest first.
+    pub fn open(&self) -> Vec<(&'static str, Duration)> {
+        locked(&self.open).values().map(|(cause, since)| (*cause, since.elapsed())).collect()
+    }
+
+    /// The time for which there is a cause other than the program's own work, and the one that has most of it.
+    pub fn named(&self) -> (Duration, Option<&'static str>) {
+        let times = locked(&self.times);
+        let named = || times.iter().filter(|(cause, _)| **cause != Cause::Cpu);
+        (named().map(|(_, time)| *time).sum(), named().max_by_key(|(_, time)| **time).map(|(cause, _)| cause.name()))
+    }
+
     /// What was waited for so far.
     pub fn times(&self) -> BTreeMap<Cause, Duration> {
-        locked(&self.0).clone()
+        locked(&self.times).clone()
     }
 
     /// The shares of a run that took so long, in percent, each cut to a tenth, so that they never come to more than a hundred. What is

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::model::Kind;
 use crate::sinks::{Faults, Sink};
 use crate::state::State;
-use crate::telemetry::Progress;
+use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use documents::Expected;
 
 /// How many keys of each kind are named; all are counted.
@@ -38,6 +38,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// How many differences there are.
+    pub fn differences(&self) -> u64 {
+        self.all().map(|found| found.differ + found.missing + found.extra).sum()
+    }
+
     /// All that was compared.
     pub fn all(&self) -> impl Iterator<Item = &Differences> {
         self.kinds.values().chain(self.names.values()).chain(self.relations.values())
@@ -93,13 +98,23 @@ impl Differences {
 }
 
 /// Compares every store among `sinks` with the state in this folder.
-pub fn verify(state: &Path, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
-    compare(&State::look(state)?, sinks, progress)
+pub fn verify(
+    state: &Path,
+    sinks: &mut [Box<dyn Sink>],
+    progress: &Progress,
+    measures: &Measures,
+) -> Result<BTreeMap<&'static str, Verified>> {
+    compare(&State::look(state)?, sinks, progress, measures)
 }
 
 /// Compares every store among `sinks` with the state. Holds the digests of one kind at a time in memory, 17 bytes a record; for a graph
 /// the dictionary and some bits a node.
-pub fn compare(state: &State, sinks: &mut [Box<dyn Sink>], progress: &Progress) -> Result<BTreeMap<&'static str, Verified>> {
+pub fn compare(
+    state: &State,
+    sinks: &mut [Box<dyn Sink>],
+    progress: &Progress,
+    measures: &Measures,
+) -> Result<BTreeMap<&'static str, Verified>> {
     if state.is_fresh() {
         bail!("there is no state in {}: name the folder that refresh was given as --state", state.folder().display());
     }
@@ -118,25 +133,38 @@ pub fn compare(state: &State, sinks: &mut [Box<dyn Sink>], progress: &Progress) 
             begun.epoch.number
         );
     }
+    let course = measures.course();
+    course.holds(state.folder(), state.manifest());
+    course.enter(Phase::Verifying);
+    measures.shows(progress);
     let mut verified = BTreeMap::<&'static str, Verified>::new();
     for kind in Kind::ALL {
-        let mut expected = Expected::of(state, kind)?;
+        let _kind = tracing::error_span!("kind", kind = kind.name()).entered();
+        let mut expected = measures.waits().during(Cause::State, || Expected::of(state, kind))?;
         for sink in sinks.iter_mut() {
             let name = sink.name();
             let Some(documents) = sink.documents() else { continue };
-            verified.entry(name).or_default().kinds.insert(kind, expected.hold_against(kind, documents)?);
+            let size = |found: &Result<Differences>| (found.as_ref().map_or(0, |found| found.records), 0);
+            let work = || expected.hold_against(kind, documents);
+            let found = measures.waiting(RunStage::Compare(name), Cause::Sink(name), size, work)?;
+            verified.entry(name).or_default().kinds.insert(kind, found);
         }
     }
     for sink in sinks.iter_mut() {
         let name = sink.name();
         if let Some(graph) = sink.graph() {
-            verified.insert(name, graph::hold_against(state, graph, progress)?);
+            let size = |found: &Result<Verified>| (found.as_ref().map_or(0, |found| found.all().map(|of| of.records).sum()), 0);
+            let work = || graph::hold_against(state, graph, progress);
+            verified.insert(name, measures.waiting(RunStage::Compare(name), Cause::Sink(name), size, work)?);
         }
+    }
+    for (name, found) in &verified {
+        course.differs(name, found.differences());
     }
     Ok(verified)
 }
 
 /// The counts of all differences, for a summary.
 pub fn total(verified: &BTreeMap<&'static str, Verified>) -> u64 {
-    verified.values().flat_map(Verified::all).map(|found| found.differ + found.missing + found.extra).sum()
+    verified.values().map(Verified::differences).sum()
 }

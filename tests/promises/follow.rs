@@ -81,7 +81,7 @@ fn a_follower_that_is_stopped_within_a_month_ends_with_status_4_and_the_next_one
     let Some(broker) = Broker::new() else { return };
     let (home, months) = (Home::new(), small().folders());
     home.publish(&months[0], &broker, "--partitions 3").json(0);
-    let slow = "before-write=sleep(2000)";
+    let slow = "before-topic=sleep(1000)";
     let following = Following::begin(&home, &broker, "--sqlite followed.sqlite", slow);
     let begun = Instant::now();
     while !home.path("followed.sqlite").exists() {

@@ -25,12 +25,16 @@ mod ladder;
 mod large;
 mod links;
 #[cfg(feature = "failpoints")]
+mod metrics;
+#[cfg(feature = "failpoints")]
 mod network;
 mod oracle;
 #[cfg(feature = "failpoints")]
 mod outage;
 mod place;
 mod plan;
+#[cfg(feature = "failpoints")]
+mod prometheus;
 #[cfg(feature = "failpoints")]
 mod proxy;
 mod real;
@@ -46,3 +50,5 @@ mod state;
 mod told;
 mod unmarked;
 mod verify;
+#[cfg(feature = "failpoints")]
+mod watched;

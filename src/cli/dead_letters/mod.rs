@@ -5,6 +5,8 @@ mod retry;
 mod show;
 mod text;
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -14,6 +16,7 @@ use crate::model::Kind;
 use crate::settings::{Flags, Group, Mistakes, OutputFlags, Settings, StateFlags, TableFlags, load};
 use crate::sinks::letters::Letter;
 use crate::sinks::{DeadLetters, Sink};
+use crate::telemetry::Measures;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +73,11 @@ impl Group for PlaceFlags {
 }
 
 impl DeadLettersArgs {
+    /// Whether records are read and written again, as by a refresh.
+    pub const fn is_retry(&self) -> bool {
+        matches!(self.act, Act::Retry(_))
+    }
+
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         let (place, mistake) = match &self.act {
@@ -96,11 +104,11 @@ impl DeadLettersArgs {
 }
 
 /// Reads, and prints.
-pub fn run(args: &DeadLettersArgs, settings: &Settings) -> anyhow::Result<Exit> {
+pub fn run(args: &DeadLettersArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
     match &args.act {
         Act::List(args) => list::run(args, settings, &mut *store(settings)?),
         Act::Show(args) => show::run(args, settings, &mut *store(settings)?),
-        Act::Retry(_) => retry::run(settings),
+        Act::Retry(_) => retry::run(settings, measures),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `discodiff dead-letters retry`.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::cli::exit::Exit;
@@ -7,7 +9,10 @@ use crate::cli::open;
 use crate::cli::publish::NewTopicFlags;
 use crate::cli::refresh::{Reports, apply, from_files};
 use crate::refresh::{From, Selection};
-use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags};
+use crate::settings::{
+    DumpsFlags, Flags, Group, KafkaFlags, Key, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags, StateFlags,
+};
+use crate::telemetry::Measures;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +54,9 @@ pub struct RetryArgs {
     /// How it can be taken up.
     #[command(flatten)]
     pub recovery: RecoveryFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -57,8 +65,8 @@ pub struct RetryArgs {
 impl RetryArgs {
     /// The flags that were given.
     pub fn flags(&self) -> Flags {
-        let groups: [&dyn Group; 8] =
-            [&self.dumps, &self.topics, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.output];
+        let groups: [&dyn Group; 9] =
+            [&self.dumps, &self.topics, &self.new, &self.state, &self.sinks, &self.run, &self.recovery, &self.monitor, &self.output];
         let mut flags = Flags::of(&groups).needing(&[Key::State]).needing_dumps();
         flags.give(Key::Kafka, self.kafka.then_some("true"));
         flags
@@ -66,8 +74,8 @@ impl RetryArgs {
 }
 
 /// Applies what was applied last once more, as far as something of it was rejected.
-pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let mut request = open::request(settings)?;
+pub fn run(settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    let mut request = open::request(settings, measures)?;
     request.allowed.retry = true;
     if settings.kafka {
         return apply(request, settings, Reports::Object, |topics| topics.once(&Selection { from: From::Last, to: None }));

@@ -5,9 +5,9 @@ use std::time::Instant;
 use timely::dataflow::operators::Capability;
 
 use super::trace::Updates;
-use super::{Asked, Change, Diff, Entry, Event, Events, Findings, Found, Verdict};
+use super::{Asked, Change, Counts, Diff, Entry, Event, Events, Findings, Found, Verdict};
 use crate::model::{Key, Kind};
-use crate::sources::{Tick, first_delete_tick};
+use crate::sources::{Tick, first_delete_tick, kind_of};
 
 /// Keys deleted or held in one tick: deletes of a whole kind must not fill the memory.
 const SLICE: usize = 16_384;
@@ -44,6 +44,9 @@ impl Diff {
     }
 
     fn found(&mut self, tick: Tick, deleted: Vec<Key>, findings: Findings) {
+        let kind = kind_of(tick);
+        let withheld = findings.verdicts[kind].as_ref().filter(|verdict| verdict.withheld.is_some()).map_or(0, |verdict| verdict.missing);
+        self.counted.add(kind, &Counts { deletes_withheld: withheld, ..findings.counts[kind] }, 0);
         self.findings.borrow_mut().merge(findings.clone());
         self.journal.note(tick, || Entry::Swept(deleted, Box::new(findings)));
     }

@@ -19,7 +19,6 @@ use crate::sinks::driver::{Driver, Missed, Part};
 use crate::sinks::neo4j::Neo4j;
 use crate::sinks::{Access, Batch, Class, Graph, GraphSize, KindEnd, Need, Run, Sink, SinkError, StoredEdge, Tally, Writer, Written};
 use crate::sources::{Budget, Holder, Stop};
-use crate::telemetry::{Measures, RunStage};
 
 /// The one database of a server, for one test at a time.
 struct InGraph {
@@ -553,7 +552,7 @@ fn a_batch_of_which_neo4j_refuses_something_is_halved_down_to_that() -> Outcome 
             wakers: crossbeam_channel::never(),
             budget,
             holder: Holder::sink(0),
-            recorder: Measures::default().recorder(RunStage::Write("neo4j")),
+            measures: Arc::default(),
             stop: stop.clone(),
         };
         let report = driver.start()?.join().map_err(|_| "the driver died")?;

@@ -228,6 +228,7 @@ impl Reader {
         fail::fail_point!("before-topic");
         let size = blocks.size();
         let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
+        (0..self.lanes.len()).for_each(|lane| self.tell_lag(lane, blocks));
         loop {
             for lane in 0..self.lanes.len() {
                 self.serve().map_err(Interrupted::Failed)?;
@@ -255,6 +256,13 @@ impl Reader {
         let of_lane = self.lanes.iter().find_map(|lane| lane.defect.clone());
         let defect = of_file.or_else(|| self.stretch.uncounted.clone()).or(of_lane);
         Ending { records: self.lanes.iter().map(|lane| lane.records).sum(), defect, partial: false }
+    }
+
+    fn tell_lag(&self, lane: usize, blocks: &Blocks<'_>) {
+        let Lane { partition, last, .. } = self.lanes[lane];
+        if let Some(end) = self.stretch.attempt.ends.as_ref().and_then(|ends| ends.offsets.get(partition)) {
+            blocks.lags(&self.name, partition, end - last);
+        }
     }
 
     /// One stretch of one partition.
@@ -298,6 +306,7 @@ impl Reader {
                 }
             }
         }
+        self.tell_lag(lane, blocks);
         position.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         position.records.fetch_add(parts.len() as u64, Ordering::Relaxed);
         // What a stretch of small records left free would stay as long as they do.

@@ -31,7 +31,7 @@ use crate::kafka::topics::{self, Count, Wanted};
 use crate::model::{Kind, PerKind};
 use crate::sources::dump_files::Cutter;
 use crate::sources::{DumpFile, Folder, Position};
-use crate::telemetry::{Cause, Measured, Measures, Progress, Recorder, RunStage};
+use crate::telemetry::{Cause, Measured, Measures, Phase, Progress, Recorder, RunStage};
 use crate::xml::Record;
 
 /// Records of a transaction. With a fifth of that, commits take a third of the rate; more gains nothing and is lost when a publisher dies.
@@ -101,6 +101,8 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     client::metadata(&request.topics)?;
     let (measures, waits) = (&request.measures, request.measures.waits());
     measures.begin();
+    measures.shows(&request.progress);
+    measures.course().enter(Phase::Identifying);
     let snapshot = Folder::look(dumps)?.identify_measured(measures, |_, _| true)?;
     let files: Vec<&DumpFile> = snapshot.files.iter().filter_map(|(_, file)| file.as_ref()).collect();
     let kinds: Vec<Kind> = files.iter().map(|file| file.kind).collect();
@@ -117,9 +119,12 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     // Read after the transactional id was taken: what an earlier publisher had open is ended by then.
     let catalogue = waits.during(Cause::Kafka, || Catalogue::read(&request.topics))?;
     let log = catalogue.log();
+    measures.course().applies(0, &snapshot.month);
+    measures.course().enter(Phase::Publishing);
     let mut published = Published { snapshot: snapshot.month.clone(), ..Published::default() };
     for file in files {
         let kind = file.kind;
+        let _kind = tracing::error_span!("kind", stage = RunStage::Publish.name(), kind = kind.name()).entered();
         let last = catalogue.of(kind).next_back();
         let same = catalogue.of(kind).rfind(|attempt| attempt.snapshot == file.sha256).filter(|_| !request.again);
         let (attempt, before) = match same {
@@ -349,6 +354,7 @@ impl<'a> Publisher<'a> {
     /// Waits until all is with the broker, notes in the catalogue what there is, and commits. `end`: the attempt is complete, with this defect.
     fn commit(&self, sending: &mut Sending, end: Option<Option<String>>) -> Result<()> {
         let begun = Instant::now();
+        let _waiting = self.request.measures.waits().within(Cause::Kafka.name());
         self.producer.flush().map_err(|failure| said(self.request, failure))?;
         let mut markers: Vec<_> = self.producer.take_placed().into_iter().map(|(marker, offset)| (marker - 1, offset)).collect();
         // By offset too: where an attempt begins and ends in one transaction, its end markers come second.

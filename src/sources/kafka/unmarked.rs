@@ -174,6 +174,7 @@ impl<'a> Reader<'a> {
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
         let size = blocks.size();
         let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
+        (0..self.lanes.len()).for_each(|lane| self.tell_lag(lane, blocks));
         while self.lanes.iter().any(|lane| !lane.ended) {
             for lane in 0..self.lanes.len() {
                 self.serve().map_err(Interrupted::Failed)?;
@@ -192,6 +193,11 @@ impl<'a> Reader<'a> {
         let _ = self.span.read.set(self.lanes.iter().map(|lane| lane.next).collect());
         position.done.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn tell_lag(&self, lane: usize, blocks: &Blocks<'_>) {
+        let Lane { next, to, .. } = self.lanes[lane];
+        blocks.lags(&self.name, lane, to - next);
     }
 
     /// One stretch of one partition.
@@ -236,6 +242,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        self.tell_lag(at, blocks);
         position.bytes.fetch_add(held as u64, Ordering::Relaxed);
         position.records.fetch_add(given as u64, Ordering::Relaxed);
         Ok(())
