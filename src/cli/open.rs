@@ -126,12 +126,12 @@ pub fn stop_requested() -> &'static Arc<AtomicBool> {
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     STOP.get_or_init(|| {
         let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
+        let (flag, span) = (Arc::clone(&stop), tracing::Span::current());
         let handled = ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(Exit::Stopped as i32);
             }
-            tracing::warn!("stopping; once more ends the program at once");
+            span.in_scope(|| tracing::warn!("stopping; once more ends the program at once"));
         });
         if let Err(error) = handled {
             tracing::warn!("signals are not handled, and end the program at once: {error}");

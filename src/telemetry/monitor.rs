@@ -36,7 +36,8 @@ impl Monitor {
         file.iter().try_for_each(|file| file.write(&measures))?;
         let (sender, stop) = bounded(0);
         let (of_thread, file_of_thread) = (Arc::clone(&measures), file.clone());
-        let watch = move || watch(&of_thread, file_of_thread.as_ref(), &stop);
+        let span = tracing::Span::current();
+        let watch = move || span.in_scope(|| watch(&of_thread, file_of_thread.as_ref(), &stop));
         let thread = thread::Builder::new().name("monitor".to_owned()).spawn(watch)?;
         Ok(Monitor { thread: Some((sender, thread)), file, measures })
     }

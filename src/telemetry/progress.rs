@@ -135,7 +135,9 @@ impl Progress {
         let ticker = (style != Style::Quiet).then(|| {
             let (sender, receiver) = bounded(0);
             let shared = Arc::clone(&subjects);
-            let ticker = thread::Builder::new().name("progress".into()).spawn(move || Ticker::new(style, shared).run(every, &receiver));
+            let span = tracing::Span::current();
+            let tick = move || span.in_scope(|| Ticker::new(style, shared).run(every, &receiver));
+            let ticker = thread::Builder::new().name("progress".into()).spawn(tick);
             ticker.ok().map(|thread| (sender, thread))
         });
         Progress { style, subjects, ticker: ticker.flatten() }

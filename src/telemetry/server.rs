@@ -51,7 +51,9 @@ impl Server {
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();
+        let span = tracing::Span::current();
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+            let _entered = span.enter();
             runtime.block_on(async {
                 tokio::select! {
                     // Dropped by who ends the server.

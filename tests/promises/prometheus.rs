@@ -128,7 +128,7 @@ fn prometheus_scrapes_a_run_and_reads_its_file_and_every_query_of_the_dashboard_
         }
         None => home.refreshing(&months[1], watch),
     };
-    let run = Watched::begin(&mut command, "block-records=return(20);before-block=sleep(150)");
+    let run = Watched::begin(&mut command, "block-records=return(20);before-block=sleep(150);state-before-rename=sleep(3000)");
     let files = home.path("textfiles");
     let collector = format!("--collector.textfile.directory={}", files.display());
     let node =
