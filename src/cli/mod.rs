@@ -5,11 +5,13 @@
 #![deny(clippy::print_stdout)]
 
 pub mod check;
+pub mod completions;
 pub mod dead_letters;
 pub mod demo;
 pub mod exit;
 pub mod fetch;
 pub mod generate;
+pub mod man;
 mod open;
 pub mod output;
 pub mod panics;
@@ -33,7 +35,7 @@ use tracing::{debug, error, error_span, warn};
 
 use crate::fetch::FetchError;
 use crate::kafka::closing;
-use crate::settings::{Flags, Mistakes, Settings, load};
+use crate::settings::{Flags, Mistakes, Settings, load, resolve};
 use crate::sources::StoppedOnRequest;
 use crate::sources::kafka::StoppedPublishing;
 use crate::telemetry::{Measures, log};
@@ -98,6 +100,10 @@ pub enum Command {
     Generate(generate::Args),
     /// Send two small months that are built in through the whole way
     Demo(demo::DemoArgs),
+    /// Print what makes a shell complete commands, flags and their values
+    Completions(completions::CompletionsArgs),
+    /// Write man pages, one a command
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -105,6 +111,8 @@ impl Command {
     pub fn settings(&self) -> Result<Settings, Mistakes> {
         match self {
             Command::Generate(_) => load(&Flags::of(&[])),
+            // A shell that starts in a folder whose settings are wrong must come up all the same.
+            Command::Completions(_) | Command::Man(_) => resolve(&Flags::of(&[]), [], None),
             Command::Refresh(args) => args.settings(),
             Command::Fetch(args) => args.settings(),
             Command::Publish(args) => args.settings(),
@@ -160,6 +168,8 @@ impl Command {
             Command::Check(_) => check::run(settings),
             Command::Generate(args) => generate::run(args),
             Command::Demo(_) => demo::run(settings),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     }
 }
