@@ -30,6 +30,7 @@ pub fn advice(error: &io::Error) -> &'static str {
             ": the file may not grow further (ulimit -f, or the file system); raise the limit and run the same command again"
         }
         ErrorKind::PermissionDenied => ": this user may not; give it the right, or name another place",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => ": a file is in the way; name a folder",
         ErrorKind::ReadOnlyFilesystem => ": the file system is read-only; mount it writable, or name another place",
         _ => "",
     }

@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::refresh::{FetchFirstFlags, FromFlags};
 use super::{open, output};
 use crate::sinks::Access;
-use crate::sources::{Snapshot, parse_name};
+use crate::sources::{Snapshot, first_look, parse_name};
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
@@ -75,9 +75,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let mut found: Vec<Finding> = Vec::new();
     let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
     if let Some(dumps) = &settings.dumps {
-        let said =
-            if settings.fetch { months(dumps) } else { Snapshot::find(dumps).map(|snapshot| describe(&snapshot)).map_err(Into::into) };
-        note("dumps", said);
+        note("dumps", if settings.fetch { months(dumps) } else { look_at(dumps) });
     }
     let state = settings.state.as_ref().map(|folder| look(folder));
     let id = state.as_ref().and_then(|state| state.as_ref().ok()).map(|(id, _)| *id);
@@ -123,6 +121,16 @@ impl Finding {
         };
         Finding { what: what.to_owned(), ok, said }
     }
+}
+
+fn look_at(dumps: &Path) -> anyhow::Result<String> {
+    let snapshot = Snapshot::find(dumps)?;
+    for file in snapshot.files.0.iter().flatten() {
+        if let Some(defect) = first_look(file)? {
+            anyhow::bail!("{}: {defect}", file.name);
+        }
+    }
+    Ok(describe(&snapshot))
 }
 
 fn describe(snapshot: &Snapshot) -> String {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, CommandFactory};
 
 use super::Cli;
 use super::exit::Exit;
+use crate::disk;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +28,9 @@ pub struct ManArgs {
 pub fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     let dir = &args.dir;
     let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), dir));
-    written.with_context(|| format!("cannot write man pages to {}", dir.display()))?;
+    written.map_err(|error| {
+        let what = format!("cannot write man pages to {}{}", dir.display(), disk::advice(&error));
+        anyhow::Error::new(error).context(what)
+    })?;
     Ok(Exit::Complete)
 }

@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use crate::disk;
 use crate::model::Kind;
 
 use folder::Folder;
@@ -69,7 +70,7 @@ pub enum Error {
     )]
     Occupied(PathBuf),
     /// A file or folder that cannot be written.
-    #[error("{}: {source}", .path.display())]
+    #[error("cannot write {}{}", .path.display(), disk::advice(source))]
     Io {
         /// Which.
         path: PathBuf,

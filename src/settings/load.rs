@@ -13,6 +13,7 @@ use super::key::{CONFIG_VARIABLE, Key, PREFIX};
 use super::mistake::Mistakes;
 use super::resolve::resolve;
 use super::{Secret, Settings, needed};
+use crate::disk;
 use crate::kafka::{Brokers, Login, Tls, Topics};
 use crate::sinks::postgres::{ConnectionString, TlsFiles};
 
@@ -41,7 +42,7 @@ pub fn load(flags: &Flags) -> Result<Settings, Mistakes> {
         Ok(text) => Some((path, text)),
         Err(error) if place.is_none() && error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            mistakes.add(place.unwrap_or(FILE), format!("{} cannot be read: {error}", path.display()));
+            mistakes.add(place.unwrap_or(FILE), unreadable(&path, &error));
             None
         }
     };
@@ -73,7 +74,7 @@ impl Settings {
         let mut mistakes = Mistakes::default();
         for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
             if let Err(error) = fs::read(path) {
-                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
+                mistakes.add(self.origin(key).place(key), unreadable(path, &error));
             }
         }
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
@@ -120,14 +121,28 @@ impl Settings {
     fn password(&self, key: Key, path: Option<&Path>) -> Result<Option<Secret>, Mistakes> {
         let Some(path) = path else { return Ok(None) };
         match fs::read_to_string(path) {
+            Ok(text) if without_line_end(&text).is_empty() => {
+                let mut mistakes = Mistakes::default();
+                mistakes.add(self.origin(key).place(key), format!("{} holds no password, it is empty", path.display()));
+                Err(mistakes)
+            }
             Ok(password) => Ok(Some(Secret::new(without_line_end(&password)))),
             Err(error) => {
                 let mut mistakes = Mistakes::default();
-                mistakes.add(self.origin(key).place(key), format!("{} cannot be read: {error}", path.display()));
+                mistakes.add(self.origin(key).place(key), unreadable(path, &error));
                 Err(mistakes)
             }
         }
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => ": it is not there",
+        io::ErrorKind::IsADirectory => ": it is a folder; name a file in it",
+        _ => disk::advice(error),
+    };
+    format!("{} cannot be read{advice}: {error}", path.display())
 }
 
 /// Editors and `echo` end a file with a line end that is no part of the password; other white space may be.

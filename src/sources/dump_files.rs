@@ -87,6 +87,19 @@ impl Cutter {
     }
 }
 
+/// Why a file is no dump of its kind, as far as its beginning tells.
+pub fn first_look(file: &DumpFile) -> Result<Option<String>, SnapshotError> {
+    let unreadable = |source| SnapshotError::Io { path: file.name.clone().into(), source };
+    let mut cutter = Cutter::open(file, Arc::default(), &Measures::default()).map_err(unreadable)?;
+    let mut records = Vec::new();
+    while records.is_empty() {
+        if !cutter.cut(&mut records)? {
+            return Ok(cutter.finish(&mut records).defect);
+        }
+    }
+    Ok(None)
+}
+
 /// Starts to inflate a file; what is given cuts it into blocks, from `from` on. What lies before that is inflated and cut all the same: it
 /// is the comparing and writing that takes time.
 pub(super) fn work(file: DumpFile, position: Arc<Position>, from: Option<SourcePosition>, measures: &Measures) -> io::Result<Work> {

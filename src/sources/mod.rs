@@ -19,6 +19,7 @@ use crate::xml::{Ending, Record};
 
 pub use budget::{Budget, Holder};
 pub use checksums::{CHECKSUM, checksums};
+pub use dump_files::first_look;
 pub use reading::{BlockSize, Position, Reading, Surroundings, read};
 pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError, parse_name};
 pub use stop::{Stop, StoppedOnRequest};

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::checksums::{CHECKSUM, checksums};
 use super::kafka::{Span, Stretch};
 use super::sum;
+use crate::disk;
 use crate::model::{Kind, PerKind};
 use crate::telemetry::{Cause, Measures, RunStage};
 
@@ -18,7 +19,7 @@ use crate::telemetry::{Cause, Measures, RunStage};
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     /// The folder or a file in it cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}{}", advice(source))]
     Io {
         /// Folder or file.
         path: PathBuf,
@@ -62,6 +63,14 @@ pub enum SnapshotError {
         /// The file.
         path: PathBuf,
     },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": it is not there; name the folder that holds a month's dump files",
+        io::ErrorKind::NotADirectory => ": it is a file; name the folder that it is in",
+        _ => disk::advice(error),
+    }
 }
 
 /// Where the records of a dump file are read from.
@@ -275,6 +284,16 @@ mod tests {
         fs::create_dir(&month).expect("made");
         fs::write(month.join("discogs_20251101_masters.xml"), "").expect("written");
         assert!(refused(above.path()).contains("2025-11 does: name one month's folder"));
+    }
+
+    #[test]
+    fn a_path_that_is_no_folder_is_told_from_one_that_is_not_there() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let refused = |path: &Path| Snapshot::find(path).expect_err("refused").to_string();
+        let file = folder.path().join("discogs_20251201_masters.xml");
+        assert!(refused(&file).ends_with("it is not there; name the folder that holds a month's dump files"));
+        fs::write(&file, "").expect("written");
+        assert!(refused(&file).ends_with("it is a file; name the folder that it is in"));
     }
 
     #[test]

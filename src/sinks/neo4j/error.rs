@@ -99,7 +99,7 @@ pub(super) fn not_connected(place: &str, encrypted: bool, no_password: bool, err
         Error::ProtocolMismatch(_) => "what answers there is no Neo4j; name the port of its Bolt connector, 7687 unless set otherwise",
         Error::UnsupportedVersion(..) => "the server does not offer Bolt 4.4, or what answers there is no Neo4j",
         Error::IOError { detail } if encrypted && matches!(detail.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
-            "no encrypted connection can be made; with a certificate that nobody vouches for say bolt+ssc:, without encryption bolt:"
+            "no encrypted connection can be made; with a certificate that nobody vouches for say bolt+ssc: in the URL, and bolt: for none"
         }
         _ => match code(&error) {
             "Neo.ClientError.Database.DatabaseNotFound" => {

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::iter;
 
 use tokio_postgres::Error;
 
@@ -31,25 +32,45 @@ pub(super) fn class(error: &Error) -> Class {
         return class_of(state.code());
     }
     // a backend that is lost gives no SQLSTATE, only a closed connection or an error of the socket
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<io::Error>() {
-            return Class::Retry;
-        }
-        source = cause.source();
-    }
-    if error.is_closed() { Class::Retry } else { Class::Stop }
+    if error.is_closed() || caused(error, |cause| cause.is::<io::Error>()) { Class::Retry } else { Class::Stop }
 }
 
-/// The error with the database and what was being done.
+/// Whether any of what is behind an error is like that.
+fn caused(error: &Error, is: impl Fn(&(dyn std::error::Error + 'static)) -> bool) -> bool {
+    iter::successors(error.source(), |cause| cause.source()).any(is)
+}
+
+/// An answer that the client cannot read: another kind of server's.
+fn is_no_greeting(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+}
+
+/// The error with the database, what was being done, and what helps.
 pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
-    let help = match error.code().map(|state| state.code()) {
+    SinkError::new(class(&error), format!("{place}: {doing} failed{}", help(&error)), error)
+}
+
+/// The same of migrations, whose library wraps the client's error in its own.
+pub(super) fn not_migrated(place: &str, error: refinery::Error) -> SinkError {
+    let mut source = error.source();
+    while let Some(cause) = source.filter(|cause| !cause.is::<Error>()) {
+        source = cause.source();
+    }
+    let help = source.and_then(|cause| cause.downcast_ref()).map_or("", help);
+    SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated{help}"), error)
+}
+
+fn help(error: &Error) -> &'static str {
+    match error.code().map(|state| state.code()) {
         Some("53100") => "; make room on the server's disk, then run again",
-        Some("42501") => "; grant this user the privilege, or name another",
+        Some("42501") => {
+            "; grant this user the privilege (CONNECT and TEMPORARY on the database, USAGE and CREATE on the schema), or name another"
+        }
+        Some("3F000") => "; make the schema (CREATE SCHEMA), let this user use it (GRANT USAGE, CREATE), or name another in search_path",
         Some("25006") => "; it is a standby or read-only: name the primary",
         _ => "",
-    };
-    SinkError::new(class(&error), format!("{place}: {doing} failed{help}"), error)
+    }
 }
 
 /// The error of an attempt to connect, with what to do about it.
@@ -63,6 +84,10 @@ pub(super) fn not_connected(Address { place, tls, .. }: &Address, error: Error) 
         Some("53300") => "the server has no connection left; use fewer workers, or raise its max_connections",
         Some("57P03") => "the server is starting or stopping; try again in a moment",
         Some("42501") => "this user may not connect to this database",
+        _ if caused(&error, |cause| cause.to_string() == "password missing") => {
+            "no password was given: name its file with --postgres-password-file, or write it into the URL"
+        }
+        _ if caused(&error, is_no_greeting) => "what answers there is no PostgreSQL; name its port, 5432 unless set otherwise",
         _ if class(&error) == Class::Retry => "no server answers there; check host and port, and that it runs",
         _ => "it cannot be connected to",
     };

@@ -32,7 +32,7 @@ use crate::model::{Change, Kind, PerKind};
 pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
 
 use connect::{Address, Backend, at_start};
-use error::failed;
+use error::{failed, not_migrated};
 use merge::Rows;
 
 mod embedded {
@@ -286,7 +286,7 @@ impl Sink for Postgres {
         self.with(Some(MIGRATIONS * patience()), async |client| {
             let mut migrations = embedded::migrations::runner().set_grouped(true);
             let migrated = migrations.set_migration_table_name(MIGRATIONS_TABLE).run_async(client).await;
-            migrated.map(drop).map_err(|e| SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated"), e))
+            migrated.map(drop).map_err(|e| not_migrated(&place, e))
         })?;
         let (number, empty) = self.with(Some(patience()), async |client| {
             let begin = async {

@@ -290,8 +290,12 @@ impl Splitter {
             }
             return self.die(format!("the file begins with \"{}\", not with <{plural}>", shown(bytes)));
         };
-        if &bytes[1..end] != plural.as_bytes() {
-            return self.die(format!("the file holds <{}>, not <{plural}>: it is another kind's or no dump", shown(&bytes[1..end])));
+        let root = &bytes[1..end];
+        if root.eq_ignore_ascii_case(b"html") {
+            return self.die(format!("the file is a web page, not a dump of {plural}: fetch it again"));
+        }
+        if root != plural.as_bytes() {
+            return self.die(format!("the file holds <{}>, not <{plural}>: it is another kind's or no dump", shown(root)));
         }
         match tag_end(bytes, end) {
             Some((end, alone)) => {

@@ -1,0 +1,370 @@
+//! What docker/ holds, as far as it can be held against the program and the servers without an engine for containers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use clap::Parser;
+use discodiff::cli::Cli;
+use serde_json::{Map, Value};
+
+use super::generated::small;
+use super::graph::Server;
+use super::harness::{Database, Home, Ran};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn services(compose: &Value) -> &Map<String, Value> {
+    compose["services"].as_object().expect("services")
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether a service runs the image that is built here.
+fn is_ours(service: &Value) -> bool {
+    service["image"].as_str().is_some_and(|image| image.starts_with("discodiff:"))
+}
+
+/// A Dockerfile's instructions, each in one line.
+fn dockerfile() -> Vec<String> {
+    let text = text("docker/Dockerfile");
+    let lines = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// What follows an instruction's name, of all of that name.
+fn instructions(name: &str) -> Vec<String> {
+    dockerfile().iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(|rest| rest.trim().to_owned()).collect()
+}
+
+/// The settings of each place that runs the program, by name and value.
+fn environments() -> Vec<(&'static str, Vec<(String, String)>)> {
+    let compose = yaml("docker/compose.yml");
+    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+    let image: Vec<_> = instructions("ENV").iter().flat_map(|line| line.split_whitespace().filter_map(pair).collect::<Vec<_>>()).collect();
+    let mut found = Vec::new();
+    for (_, service) in services(&compose).iter().filter(|(_, service)| is_ours(service)) {
+        let own = service["environment"].as_object().into_iter().flatten();
+        let own = own.map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned()));
+        found.push(("compose.yml", image.iter().cloned().chain(own).collect()));
+    }
+    let cronjob = yaml("docker/kubernetes/cronjob.yaml");
+    let container = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+    let own = container["env"].as_array().expect("env").iter();
+    let own = own.map(|env| (env["name"].as_str().expect("a name").to_owned(), env["value"].as_str().expect("a text").to_owned()));
+    found.push(("cronjob.yaml", image.iter().cloned().chain(own).collect()));
+    let unit = text("docker/systemd/discodiff.service");
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    found.push(("discodiff.service", lines.flat_map(|line| line.split_whitespace().filter_map(pair)).collect()));
+    found
+}
+
+/// Every command line of the program.
+fn command_lines() -> Vec<Vec<String>> {
+    let compose = yaml("docker/compose.yml");
+    let mut lines: Vec<_> = services(&compose).values().filter(|service| is_ours(service)).map(|service| strings(&service["command"])).collect();
+    let cronjob = yaml("docker/kubernetes/cronjob.yaml");
+    lines.push(strings(&cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]));
+    let unit = text("docker/systemd/discodiff.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/discodiff ")).expect("it starts the program");
+    lines.push(start.split_whitespace().map(str::to_owned).collect());
+    lines
+}
+
+#[test]
+fn every_setting_that_containers_and_units_give_is_one_that_the_program_takes() {
+    let home = Home::new();
+    let generate = |settings: &[(String, String)]| {
+        let mut command = home.command("generate months --months 1 --releases 10");
+        Ran::of(&command.envs(settings.iter().map(|(name, value)| (name, value))).output().expect("it starts"))
+    };
+    for (place, settings) in environments() {
+        let ours: Vec<_> = settings.into_iter().filter(|(name, _)| name.starts_with("DISCODIFF_")).collect();
+        assert!(ours.len() > 4, "{place}: {ours:?}");
+        let ran = generate(&ours);
+        assert_eq!(ran.status, Some(0), "{place}: {}", ran.stderr);
+    }
+    // The program does look at them.
+    assert_eq!(generate(&[("DISCODIFF_WROKERS".to_owned(), "2".to_owned())]).status, Some(2));
+}
+
+#[test]
+fn every_command_line_of_containers_and_units_is_one_that_the_program_takes() {
+    let lines = command_lines();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    for line in lines {
+        let all = ["discodiff".to_owned()].into_iter().chain(line.clone());
+        Cli::try_parse_from(all).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+    }
+}
+
+#[test]
+fn no_password_stands_in_what_is_deployed() {
+    let compose = yaml("docker/compose.yml");
+    let mut settings: Vec<_> = environments().into_iter().flat_map(|(_, settings)| settings).collect();
+    for service in services(&compose).values() {
+        let own = service["environment"].as_object().into_iter().flatten();
+        settings.extend(own.map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())));
+    }
+    let mut files = 0;
+    for (name, value) in &settings {
+        if let Some((_, rest)) = value.split_once("://") {
+            let authority = rest.split('/').next().unwrap_or_default();
+            assert!(!authority.split_once('@').is_some_and(|(user, _)| user.contains(':')), "{name} holds a password");
+        }
+        if ["PASSWORD", "AUTH_", "SECRET", "TOKEN"].iter().any(|word| name.contains(word)) {
+            let is_file = name.ends_with("_FILE") && (value.starts_with("/run/secrets/") || value.starts_with("%d/"));
+            assert!(is_file, "{name}={value} is no file of a secret");
+            files += 1;
+        }
+    }
+    assert!(files >= 8, "{files}: they are not found");
+    for (name, service) in services(&compose) {
+        assert!(!service["healthcheck"].to_string().contains("secrets"), "{name}: its health check reads a secret");
+    }
+    for (name, secret) in compose["secrets"].as_object().expect("secrets") {
+        assert_eq!(secret["file"], format!("./secrets/{name}"));
+    }
+    assert!(text(".gitignore").lines().any(|line| line == "/docker/secrets"), "secrets could be committed");
+}
+
+#[test]
+fn passwords_are_made_once_each_for_their_containers_alone_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    fs::copy(repository("docker/secrets.sh"), home.path("secrets.sh")).expect("copied");
+    let make = || assert!(Command::new("bash").arg(home.path("secrets.sh")).status().expect("bash").success());
+    make();
+    let (first, names) = (home.bytes("secrets"), yaml("docker/compose.yml"));
+    let made: BTreeSet<String> = first.keys().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    assert_eq!(made, names["secrets"].as_object().expect("secrets").keys().cloned().collect());
+    let secret = |name: &str| fs::read_to_string(home.path("secrets").join(name)).expect("a secret");
+    assert_eq!(secret("neo4j_auth"), format!("neo4j/{}", secret("neo4j_password")));
+    assert!(secret("neo4j_password").len() >= 32 && secret("neo4j_password") != secret("postgres_password"));
+    assert_eq!(fs::metadata(home.path("secrets")).expect("there").permissions().mode() & 0o777, 0o700);
+    make();
+    assert_eq!(home.bytes("secrets"), first);
+}
+
+#[test]
+fn every_container_is_confined_limited_pinned_and_asked_how_it_is() {
+    let compose = yaml("docker/compose.yml");
+    let declared = |what: &str| compose[what].as_object().expect("declared").keys().cloned().collect::<BTreeSet<_>>();
+    let (volumes, networks, secrets) = (declared("volumes"), declared("networks"), declared("secrets"));
+    let mut profiles = BTreeSet::new();
+    for (name, service) in services(&compose) {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(strings(&service["cap_drop"]), ["ALL"], "{name}");
+        assert_eq!(strings(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        assert!(service["restart"].is_string(), "{name}: how is it restarted?");
+        assert!(is_ours(service) || !service["user"].as_str().expect("a user").starts_with("0"), "{name} runs as root");
+        let image = service["image"].as_str().expect("an image");
+        let tag = image.split_once(':').expect("a tag").1;
+        assert!(tag.trim_start_matches('v').split('.').count() >= 3, "{image} is not pinned");
+        for bound in ["limits", "reservations"] {
+            let bound = &service["deploy"]["resources"][bound];
+            assert!(bound["memory"].is_string() && bound["cpus"].is_string(), "{name}: {bound}");
+        }
+        assert!(service["deploy"]["resources"]["limits"]["pids"].is_u64(), "{name}");
+        let asked = !service["healthcheck"]["test"].is_null() || is_ours(service) && !instructions("HEALTHCHECK").is_empty();
+        assert!(asked, "{name} has no health check");
+        profiles.extend(strings(&service["profiles"]));
+        for volume in strings(&service["volumes"]) {
+            let from = volume.split(':').next().expect("a source");
+            match from.strip_prefix("./") {
+                Some(path) => {
+                    assert!(repository("docker").join(path).exists(), "{name} mounts {from}, which is not there");
+                    assert!(volume.ends_with(":ro"), "{name} may write to {from}");
+                }
+                None => assert!(volumes.contains(from), "{name}: no volume {from}"),
+            }
+        }
+        assert!(strings(&service["networks"]).iter().all(|network| networks.contains(network)), "{name}");
+        assert!(strings(&service["secrets"]).iter().all(|secret| secrets.contains(secret)), "{name}");
+        for port in strings(&service["ports"]) {
+            assert!(port.starts_with("127.0.0.1:"), "{name}: {port} is open to all");
+        }
+    }
+    assert_eq!(profiles, ["core", "demo", "observability"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_pod_is_confined_limited_and_alone_and_has_its_passwords_by_reference() {
+    let cronjob = yaml("docker/kubernetes/cronjob.yaml");
+    assert_eq!(cronjob["spec"]["concurrencyPolicy"], "Forbid");
+    let pod = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let (container, all) = (&pod["containers"][0], &pod["securityContext"]);
+    assert_eq!((&all["runAsNonRoot"], &all["runAsUser"]), (&true.into(), &65532.into()));
+    let own = &container["securityContext"];
+    assert_eq!((&own["readOnlyRootFilesystem"], &own["allowPrivilegeEscalation"]), (&true.into(), &false.into()));
+    assert_eq!(strings(&own["capabilities"]["drop"]), ["ALL"]);
+    for bound in ["requests", "limits"] {
+        assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string());
+    }
+    let of = |name: &str| pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == name).expect("a volume").clone();
+    let mounted: BTreeSet<_> = container["volumeMounts"].as_array().expect("mounts").iter().map(|mount| mount["name"].clone().to_string()).collect();
+    assert_eq!(mounted.len(), 3);
+    assert_eq!(of("secrets")["secret"]["secretName"], "discodiff");
+    let claims = text("docker/kubernetes/pvc.yaml");
+    for name in ["state", "dumps"] {
+        let claim = of(name)["persistentVolumeClaim"]["claimName"].as_str().expect("a claim").to_owned();
+        assert!(claims.contains(&format!("name: {claim}\n")), "{claim} is not in pvc.yaml");
+    }
+}
+
+#[test]
+fn the_image_runs_as_nobody_in_particular_with_what_it_writes_on_volumes() {
+    let (stages, users) = (instructions("FROM"), instructions("USER"));
+    assert_eq!(stages.len(), 2);
+    assert!(stages.iter().all(|stage| stage.split(' ').next().expect("an image").contains('.')), "{stages:?} are not pinned");
+    assert_eq!(users, ["65532:65532"]);
+    let volumes: Vec<String> = serde_json::from_str(&instructions("VOLUME")[0]).expect("a list");
+    let state = environments()[0].1.iter().find(|(name, _)| name == "DISCODIFF_STATE").expect("a state").1.clone();
+    assert!(volumes.iter().any(|volume| state.starts_with(volume)), "{state} is on no volume");
+    // What the build takes from the project is what is sent to it.
+    let sent: Vec<_> = text("docker/Dockerfile.dockerignore").lines().filter_map(|line| Some(line.strip_prefix('!')?.to_owned())).collect();
+    let own = |copy: &&String| !copy.starts_with("--from=");
+    let taken: Vec<String> = instructions("COPY").iter().filter(own).flat_map(|copy| copy.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    for name in &sent {
+        assert!(taken.contains(name) && repository(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn the_health_check_of_the_image_says_what_the_program_says_of_itself() {
+    let check = instructions("HEALTHCHECK").remove(0);
+    let command: Vec<String> = serde_json::from_str(check.split_once("CMD ").expect("a command").1.trim()).expect("a list");
+    let asked = |answer: Option<&'static str>| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its address").port().to_string();
+        let server = answer.map(|answer| {
+            thread::spawn(move || {
+                let (mut client, _) = listener.accept().expect("a client");
+                let mut request = [0; 64];
+                let read = client.read(&mut request).expect("a request");
+                client.write_all(answer.as_bytes()).expect("answered");
+                String::from_utf8_lossy(&request[..read]).into_owned()
+            })
+        });
+        let command: Vec<_> = command.iter().map(|part| part.replace("9184", &port)).collect();
+        let healthy = Command::new(&command[0]).args(&command[1..]).output().expect("bash").status.success();
+        if let Some(server) = server {
+            assert!(server.join().expect("it served").starts_with("GET /health HTTP/1.0\r\n\r\n"));
+        }
+        healthy
+    };
+    assert!(asked(Some("HTTP/1.1 200 OK\r\n\r\nok")));
+    assert!(!asked(Some("HTTP/1.1 503 Service Unavailable\r\n\r\n200 ")));
+    assert!(!asked(None));
+    assert_eq!(instructions("EXPOSE"), ["9184"]);
+    assert!(environments()[0].1.contains(&("DISCODIFF_LISTEN".to_owned(), "0.0.0.0:9184".to_owned())));
+}
+
+#[test]
+fn versions_in_containers_are_those_that_are_tested_and_released() {
+    let (compose, cargo) = (yaml("docker/compose.yml"), text("Cargo.toml"));
+    let image = |service: &str| compose["services"][service]["image"].as_str().expect("an image").to_owned();
+    let jar = |pom: &str, artifact: &str| {
+        let pom = text(pom);
+        let after = pom.split_once(&format!("<artifactId>{artifact}</artifactId>")).expect("the jar").1;
+        after.split_once("<version>").and_then(|(_, rest)| rest.split_once("</version>")).expect("a version").0.to_owned()
+    };
+    assert_eq!(image("neo4j"), format!("neo4j:{}-community", jar("scripts/neo4j/pom.xml", "neo4j")));
+    assert_eq!(image("kafka"), format!("apache/kafka:{}", jar("scripts/kafka/pom.xml", "kafka_2.13")));
+    let ours = format!("discodiff:{}", env!("CARGO_PKG_VERSION"));
+    assert!(services(&compose).values().filter(|service| is_ours(service)).all(|service| service["image"] == ours.as_str()));
+    assert!(text("docker/kubernetes/cronjob.yaml").contains(&format!("image: {ours}")));
+    assert!(instructions("ARG").contains(&format!("VERSION={}", env!("CARGO_PKG_VERSION"))));
+    let needed = cargo.lines().find_map(|line| line.strip_prefix("rust-version = \"1.")).expect("a version").trim_end_matches('"');
+    let used = instructions("FROM")[0].strip_prefix("rust:1.").expect("Rust").split('.').next().expect("a number").to_owned();
+    assert!(used.parse::<u32>().expect("a number") >= needed.parse().expect("a number"), "Rust 1.{used} is older than 1.{needed}");
+}
+
+/// Names in a settings file of a server, of lines `name = value`.
+fn names(path: &str) -> BTreeSet<String> {
+    let lines = text(path).lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    lines.iter().map(|line| line.split_once('=').unwrap_or_else(|| panic!("{path}: {line}")).0.trim().to_owned()).collect()
+}
+
+#[test]
+fn postgres_knows_every_setting_that_it_is_given() {
+    let Some(database) = Database::new() else { return };
+    let known = database.texts("SELECT name FROM pg_settings");
+    let unknown: Vec<_> = names("docker/postgres/postgresql.conf").into_iter().filter(|name| !known.contains(&name.to_lowercase())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn neo4j_knows_every_setting_that_it_is_given() {
+    let Some(server) = Server::new() else { return };
+    let known: BTreeSet<_> = server.query("SHOW SETTINGS YIELD name").into_iter().filter_map(|row| Some(row[0].as_str()?.to_owned())).collect();
+    let unknown: Vec<_> = names("docker/neo4j/neo4j.conf").into_iter().filter(|name| !known.contains(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn every_setting_of_a_server_or_of_the_kernel_says_why() {
+    for path in ["docker/postgres/postgresql.conf", "docker/neo4j/neo4j.conf", "docker/kafka/server.properties", "docker/sysctl.conf"] {
+        assert!(names(path).len() > 4, "{path}");
+        for block in text(path).split("\n\n") {
+            assert!(block.starts_with("# "), "{path}: nothing is said of\n{block}");
+        }
+    }
+}
+
+#[test]
+fn the_units_are_ones_that_systemd_takes() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("skipped: no systemd-analyze is installed");
+        return;
+    }
+    let home = Home::new();
+    let service = text("docker/systemd/discodiff.service").replace("/usr/local/bin/discodiff", env!("CARGO_BIN_EXE_discodiff"));
+    fs::write(home.path("discodiff.service"), service).expect("written");
+    fs::write(home.path("discodiff.timer"), text("docker/systemd/discodiff.timer")).expect("written");
+    let mut verify = Command::new("systemd-analyze");
+    let units = [home.path("discodiff.service"), home.path("discodiff.timer")];
+    let ran = Ran::of(&verify.args(["verify", "--man=no"]).args(units).output().expect("it starts"));
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn it_runs_where_nothing_but_the_folder_of_its_state_can_be_written() {
+    let (home, months) = (Home::new(), small().folders());
+    fs::create_dir(home.path("volume")).expect("made");
+    // As an engine does it: all file systems read-only, but for the volume.
+    let confine = "mount --make-rprivate / && mount --bind volume volume && mount -o remount,bind,ro / || exit 77
+                   awk '$2 != \"/\" && $4 ~ /^rw/ {print $2}' /proc/self/mounts | grep -v \"$PWD/volume\" | grep -v '^/proc' | while read -r at; do
+                       mount -o remount,bind,ro \"$at\" 2>/dev/null
+                   done
+                   touch elsewhere 2>/dev/null && exit 77
+                   cd volume && exec \"$@\"";
+    for month in &months {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "bash", "-c", confine, "confined", env!("CARGO_BIN_EXE_discodiff")]).current_dir(home.path(""));
+        let ran = command.args(["refresh", "--json", "--state", "state", "--dumps"]).arg(month).output();
+        let Some(ran) = ran.ok().map(|output| Ran::of(&output)).filter(|ran| ran.status != Some(77) && !ran.stderr.starts_with("unshare:"))
+        else {
+            println!("skipped: this user may not make file systems read-only");
+            return;
+        };
+        ran.json(0);
+    }
+    assert!(!home.sqlite("volume/state/discodiff.sqlite").is_empty());
+}
