@@ -78,7 +78,8 @@ fn environments() -> Vec<(&'static str, Vec<(String, String)>)> {
 /// Every command line of the program.
 fn command_lines() -> Vec<Vec<String>> {
     let compose = yaml("docker/compose.yml");
-    let mut lines: Vec<_> = services(&compose).values().filter(|service| is_ours(service)).map(|service| strings(&service["command"])).collect();
+    let mut lines: Vec<_> =
+        services(&compose).values().filter(|service| is_ours(service)).map(|service| strings(&service["command"])).collect();
     let cronjob = yaml("docker/kubernetes/cronjob.yaml");
     lines.push(strings(&cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]));
     let unit = text("docker/systemd/discodiff.service");
@@ -217,8 +218,10 @@ fn a_pod_is_confined_limited_and_alone_and_has_its_passwords_by_reference() {
     for bound in ["requests", "limits"] {
         assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string());
     }
-    let of = |name: &str| pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == name).expect("a volume").clone();
-    let mounted: BTreeSet<_> = container["volumeMounts"].as_array().expect("mounts").iter().map(|mount| mount["name"].clone().to_string()).collect();
+    let of =
+        |name: &str| pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == name).expect("a volume").clone();
+    let mounted: BTreeSet<_> =
+        container["volumeMounts"].as_array().expect("mounts").iter().map(|mount| mount["name"].clone().to_string()).collect();
     assert_eq!(mounted.len(), 3);
     assert_eq!(of("secrets")["secret"]["secretName"], "discodiff");
     let claims = text("docker/kubernetes/pvc.yaml");
@@ -240,7 +243,8 @@ fn the_image_runs_as_nobody_in_particular_with_what_it_writes_on_volumes() {
     // What the build takes from the project is what is sent to it.
     let sent: Vec<_> = text("docker/Dockerfile.dockerignore").lines().filter_map(|line| Some(line.strip_prefix('!')?.to_owned())).collect();
     let own = |copy: &&String| !copy.starts_with("--from=");
-    let taken: Vec<String> = instructions("COPY").iter().filter(own).flat_map(|copy| copy.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    let taken: Vec<String> =
+        instructions("COPY").iter().filter(own).flat_map(|copy| copy.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
     for name in &sent {
         assert!(taken.contains(name) && repository(name).exists(), "{name}");
     }
@@ -262,7 +266,7 @@ fn the_health_check_of_the_image_says_what_the_program_says_of_itself() {
                 String::from_utf8_lossy(&request[..read]).into_owned()
             })
         });
-        let command: Vec<_> = command.iter().map(|part| part.replace("9184", &port)).collect();
+        let command: Vec<_> = command.iter().map(|part| part.replace("9599", &port)).collect();
         let healthy = Command::new(&command[0]).args(&command[1..]).output().expect("bash").status.success();
         if let Some(server) = server {
             assert!(server.join().expect("it served").starts_with("GET /health HTTP/1.0\r\n\r\n"));
@@ -272,8 +276,8 @@ fn the_health_check_of_the_image_says_what_the_program_says_of_itself() {
     assert!(asked(Some("HTTP/1.1 200 OK\r\n\r\nok")));
     assert!(!asked(Some("HTTP/1.1 503 Service Unavailable\r\n\r\n200 ")));
     assert!(!asked(None));
-    assert_eq!(instructions("EXPOSE"), ["9184"]);
-    assert!(environments()[0].1.contains(&("DISCODIFF_LISTEN".to_owned(), "0.0.0.0:9184".to_owned())));
+    assert_eq!(instructions("EXPOSE"), ["9599"]);
+    assert!(environments()[0].1.contains(&("DISCODIFF_LISTEN".to_owned(), "0.0.0.0:9599".to_owned())));
 }
 
 #[test]
@@ -306,14 +310,16 @@ fn names(path: &str) -> BTreeSet<String> {
 fn postgres_knows_every_setting_that_it_is_given() {
     let Some(database) = Database::new() else { return };
     let known = database.texts("SELECT name FROM pg_settings");
-    let unknown: Vec<_> = names("docker/postgres/postgresql.conf").into_iter().filter(|name| !known.contains(&name.to_lowercase())).collect();
+    let unknown: Vec<_> =
+        names("docker/postgres/postgresql.conf").into_iter().filter(|name| !known.contains(&name.to_lowercase())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 #[test]
 fn neo4j_knows_every_setting_that_it_is_given() {
     let Some(server) = Server::new() else { return };
-    let known: BTreeSet<_> = server.query("SHOW SETTINGS YIELD name").into_iter().filter_map(|row| Some(row[0].as_str()?.to_owned())).collect();
+    let known: BTreeSet<_> =
+        server.query("SHOW SETTINGS YIELD name").into_iter().filter_map(|row| Some(row[0].as_str()?.to_owned())).collect();
     let unknown: Vec<_> = names("docker/neo4j/neo4j.conf").into_iter().filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }

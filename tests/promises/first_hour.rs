@@ -98,7 +98,7 @@ fn settings_that_are_wrong_are_told_with_what_is_right_and_nothing_is_begun() {
         assert_told(&home, &format!("{refresh} {postgres} {file}"), 2, &[words]);
     }
     assert_told(&home, "refersh", 2, &["a similar subcommand exists: 'refresh'"]);
-    assert!(!home.path("state").exists());
+    assert!(!home.path("state/manifest.json").exists());
 }
 
 #[test]
