@@ -1,9 +1,12 @@
 //! `discodiff man`: the help as man pages.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+use time::OffsetDateTime;
 
 use super::Cli;
 use super::exit::Exit;
@@ -27,10 +30,22 @@ pub struct ManArgs {
 /// Writes the pages.
 pub fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     let dir = &args.dir;
-    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), dir));
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let today = OffsetDateTime::now_utc().date().to_string();
+    let written = fs::create_dir_all(dir).and_then(|()| write(&command, &today, dir));
     written.map_err(|error| {
         let what = format!("cannot write man pages to {}{}", dir.display(), disk::advice(&error));
         anyhow::Error::new(error).context(what)
     })?;
     Ok(Exit::Complete)
+}
+
+/// A page for the command, and for each below it. Without a date, its readers would take what follows for one.
+fn write(command: &Command, date: &str, dir: &Path) -> io::Result<()> {
+    command.get_subcommands().try_for_each(|sub| write(sub, date, dir))?;
+    let page = Man::new(command.clone()).date(date).source(concat!("discodiff ", env!("CARGO_PKG_VERSION")));
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    fs::write(dir.join(page.get_filename()), text)
 }

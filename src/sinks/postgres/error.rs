@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::io;
-use std::iter;
 
 use tokio_postgres::Error;
 
@@ -37,13 +36,17 @@ pub(super) fn class(error: &Error) -> Class {
 
 /// Whether any of what is behind an error is like that.
 fn caused(error: &Error, is: impl Fn(&(dyn std::error::Error + 'static)) -> bool) -> bool {
-    iter::successors(error.source(), |cause| cause.source()).any(is)
+    let mut source = error.source();
+    while let Some(cause) = source.filter(|cause| !is(*cause)) {
+        source = cause.source();
+    }
+    source.is_some()
 }
 
-/// An answer that the client cannot read: another kind of server's.
+/// An answer that the client cannot read, or whose beginning promises more than comes: another kind of server's.
 fn is_no_greeting(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-    matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+    let Some(error) = cause.downcast_ref::<io::Error>() else { return false };
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) || error.to_string() == "bytes remaining on stream"
 }
 
 /// The error with the database, what was being done, and what helps.
