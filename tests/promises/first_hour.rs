@@ -6,15 +6,14 @@ use std::net::TcpListener;
 use super::broker::Broker;
 use super::generated::small;
 use super::graph::Server;
-use super::harness::{Database, Home, Ran, gzip};
+use super::harness::{Database, Home, gzip};
 
 /// Runs it, and holds its status and words against what is due.
 #[track_caller]
-fn assert_told(home: &Home, line: &str, status: i32, words: &[&str]) -> Ran {
+fn assert_told(home: &Home, line: &str, status: i32, words: &[&str]) {
     let ran = home.run(line);
     assert_eq!(ran.status, Some(status), "{line}: {}{}", ran.stdout, ran.stderr);
     ran.said(words);
-    ran
 }
 
 /// A month of labels under a name, the rest of it as given.
@@ -30,9 +29,10 @@ fn a_folder_that_holds_no_month_is_told_apart_from_one_that_is_not_there_and_fro
     month(&home, "half", "discogs_20260101_labels.xml.gz.crdownload", b"");
     month(&home, "above/2026-01", "discogs_20260101_labels.xml", b"<labels></labels>");
     fs::create_dir(home.path("empty")).expect("made");
-    let refresh = |dumps: &str| format!("refresh --state state --dumps {dumps}");
-    for command in [&refresh as &dyn Fn(&str) -> String, &|dumps| format!("plan --state state --dumps {dumps}")] {
-        let told = |dumps: &str, words: &[&str]| assert_told(&home, &command(dumps), 1, words);
+    for command in ["refresh", "plan"] {
+        let told = |dumps: &str, words: &[&str]| {
+            assert_told(&home, &format!("{command} --state state --dumps {dumps}"), 1, words);
+        };
         told("nowhere", &["cannot read nowhere: it is not there; name the folder that holds a month's dump files"]);
         told("above/2026-01/discogs_20260101_labels.xml", &["it is a file; name the folder that it is in"]);
         told("empty", &["empty holds no dump", "discogs_YYYYMM01_artists.xml.gz", "the folder is empty"]);
