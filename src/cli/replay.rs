@@ -76,7 +76,7 @@ pub struct ReplayArgs {
 #[group(multiple = false)]
 pub struct FromFlags {
     /// Begin with the first month that was published [default: only the last one is applied]
-    #[arg(long, value_name = "earliest", value_parser = ["earliest"])]
+    #[arg(long, value_name = "earliest", value_parser = ["earliest"], hide_possible_values = true)]
     pub from: Option<String>,
     /// Begin with this month, as 2025-11
     #[arg(long, value_name = "MONTH", value_parser = month)]

@@ -1,7 +1,9 @@
 //! What goes wrong in the first hour, told in words that name the thing and say what to do.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::thread;
 
 use super::broker::Broker;
 use super::generated::small;
@@ -133,21 +135,16 @@ fn a_postgres_that_does_not_let_it_in_or_is_none_is_told_with_what_to_do() {
     told(&format!("--postgres {user}@{place}"), &["no password was given: name its file with --postgres-password-file"]);
     told(&format!("--postgres {before}@{address}/nowhere"), &["there is no such database; make it with CREATE DATABASE"]);
     told(&format!("--postgres {before}@127.0.0.1:1/{name}"), &["no server answers there; check host and port, and that it runs"]);
+    // Says what a web server says, hears the rest, and hangs up.
     let http = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = http.local_addr().expect("its address").port();
-    let server = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        for client in http.incoming() {
-            let mut client = client.expect("a client");
-            let mut request = [0; 8];
-            if client.read_exact(&mut request).is_err() || &request[..4] == b"stop" {
-                break;
-            }
-            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }
+    let server = thread::spawn(move || {
+        let (mut client, _) = http.accept().expect("a client");
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("sent");
+        client.shutdown(Shutdown::Write).expect("said all");
+        let _ = client.read_to_end(&mut Vec::new());
     });
     told(&format!("--postgres {before}@127.0.0.1:{port}/{name}?sslmode=disable"), &["what answers there is no PostgreSQL; name its port"]);
-    std::io::Write::write_all(&mut std::net::TcpStream::connect(("127.0.0.1", port)).expect("connected"), b"stopstop").expect("sent");
     server.join().expect("ended");
     // A user without rights, and a search path that leads nowhere.
     let role = format!("{name}_weak");
