@@ -148,7 +148,7 @@ fn a_postgres_that_does_not_let_it_in_or_is_none_is_told_with_what_to_do() {
     server.join().expect("ended");
     // A user without rights, and a search path that leads nowhere.
     let role = format!("{name}_weak");
-    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'; REVOKE ALL ON SCHEMA public FROM PUBLIC"));
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"));
     let weak = format!("--postgres postgresql://{role}:weak@{place}");
     told(&weak, &["grant this user the privilege", "USAGE and CREATE on the schema"]);
     told(&format!("{weak}?options=-csearch_path%3Dnowhere"), &["make the schema (CREATE SCHEMA)"]);
