@@ -20,6 +20,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 set_up
+bash scripts/book.sh >&2 || fail "the book of the guides could not be made"
+export DISCODIFF_TEST_BOOK="$PWD/target/book"
 start_servers
 
 # Standard error apart: it would tear the result lines that are summed below.

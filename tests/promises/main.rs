@@ -20,6 +20,7 @@ mod first_hour;
 mod follow;
 mod generated;
 mod graph;
+mod guides;
 mod harness;
 mod kafka;
 #[cfg(feature = "failpoints")]
@@ -44,6 +45,7 @@ mod rebuild;
 mod rejects;
 mod repair;
 mod replay;
+mod schema_page;
 mod secrets;
 mod secured;
 mod stages;
