@@ -90,7 +90,9 @@ fn every_command_and_flag_in_the_guides_is_one_of_the_programs() {
             let line = line.split(['#', '|', '>', ';']).next().unwrap_or_default().to_owned();
             let mut words = line.split_whitespace().skip(1).peekable();
             let mut command = String::new();
-            while let Some(word) = words.next_if(|word| word.starts_with(|c: char| c.is_ascii_lowercase()) && command.matches(' ').count() < 2) {
+            while let Some(word) =
+                words.next_if(|word| word.starts_with(|c: char| c.is_ascii_lowercase()) && command.matches(' ').count() < 2)
+            {
                 let longer = format!("{command}{word} ");
                 let help = home.run(&format!("{longer}--help"));
                 if help.status != Some(0) || helps.get(&command).is_some_and(|above| *above == help.stdout) {
@@ -151,7 +153,8 @@ fn every_link_and_anchor_of_the_book_leads_somewhere() {
             let target = if path.is_empty() { file.clone() } else { file.parent().expect("a folder").join(path) };
             let target = target.canonicalize().unwrap_or(target);
             let there = target.starts_with(book.canonicalize().expect("the book")) && target.exists();
-            let named = anchor.is_empty() || anchors.iter().any(|(page, ids)| page.canonicalize().is_ok_and(|page| page == target) && ids.contains(anchor));
+            let named = anchor.is_empty()
+                || anchors.iter().any(|(page, ids)| page.canonicalize().is_ok_and(|page| page == target) && ids.contains(anchor));
             if !there || !named {
                 astray.push(format!("{}: {link}", file.display()));
             }
