@@ -24,7 +24,7 @@ fn rows(of: impl Fn(&str) -> bool) -> Vec<(String, Vec<String>)> {
         } else if let Some(row) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |"))
             && of(heading)
         {
-            found.push((heading.to_owned(), row.split(" | ").map(str::to_owned).collect()));
+            found.push((heading.to_owned(), row.split('|').map(|cell| cell.trim().to_owned()).collect()));
         }
     }
     found.retain(|(_, row): &(String, Vec<String>)| !row[0].starts_with("---"));
