@@ -11,9 +11,9 @@ use super::exit::Exit;
 use super::generate::month_name;
 use super::{open, output};
 use crate::fetch::{Fetched, Fetcher, Fetching};
-use crate::settings::{FetchFlags, Flags, Key, Mistakes, OutputFlags, Settings, load};
+use crate::settings::{FetchFlags, Flags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, load};
 use crate::telemetry::words::{bytes, duration};
-use crate::telemetry::{Progress, Style};
+use crate::telemetry::{Cause, Measures, Phase, Progress, Style};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +48,9 @@ pub struct FetchArgs {
     /// Settings file [default: DISCODIFF_CONFIG, else discodiff.toml in this folder, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Who watches.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -56,7 +59,7 @@ pub struct FetchArgs {
 impl FetchArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let mut flags = Flags::of(&[&self.from, &self.output]).needing(&[Key::Dumps]);
+        let mut flags = Flags::of(&[&self.from, &self.monitor, &self.output]).needing(&[Key::Dumps]);
         flags.give(Key::Dumps, self.dumps.as_ref());
         flags.config.clone_from(&self.config);
         // A file that says where refresh reads from says nothing here.
@@ -66,15 +69,14 @@ impl FetchArgs {
 }
 
 /// Fetches, and says what came of it.
-pub fn run(args: &FetchArgs, settings: &Settings) -> anyhow::Result<Exit> {
-    let mut fetcher = fetcher(settings)?;
-    let offered = match &args.month {
-        Some(month) => fetcher.month(month),
-        None => fetcher.newest(),
-    }?;
-    let fetched = fetcher.take(offered)?;
-    // Its bars are done with before anything is printed.
-    drop(fetcher);
+pub fn run(args: &FetchArgs, settings: &Settings, measures: &Measures) -> anyhow::Result<Exit> {
+    let fetched = fetching(settings, measures, |fetcher| {
+        let offered = match &args.month {
+            Some(month) => fetcher.month(month),
+            None => fetcher.newest(),
+        }?;
+        Ok(fetcher.take(offered)?)
+    })?;
     if settings.json {
         output::json(&fetched)?;
     } else {
@@ -83,14 +85,18 @@ pub fn run(args: &FetchArgs, settings: &Settings) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// Who fetches into the folder that the settings name.
-pub fn fetcher(settings: &Settings) -> anyhow::Result<Fetcher> {
-    let style = Style::of(false, std::io::stderr().is_terminal());
-    Ok(Fetcher::new(Fetching {
+/// Fetches into the folder that the settings name. Bars are done with when this ends.
+pub fn fetching<T>(settings: &Settings, measures: &Measures, work: impl FnOnce(&mut Fetcher) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let progress = Arc::new(Progress::new(Style::of(false, std::io::stderr().is_terminal())));
+    measures.course().enter(Phase::Fetching);
+    measures.shows(&progress);
+    // The place may ask to be left alone for an hour; one that says nothing is given up by the client.
+    let _waiting = measures.waits().within(Cause::Source.name());
+    work(&mut Fetcher::new(Fetching {
         folder: settings.dumps_dir()?.to_owned(),
         place: settings.fetch_url.clone(),
         stop: Arc::clone(open::stop_requested()),
-        progress: Arc::new(Progress::new(style)),
+        progress,
     })?)
 }
 

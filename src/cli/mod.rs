@@ -142,13 +142,17 @@ impl Command {
             Command::Check(_) => "check",
             Command::Generate(_) => "generate",
             Command::Demo(_) => "demo",
+            Command::Completions(_) => "completions",
+            Command::Man(_) => "man",
         }
     }
 
     /// Whether it takes so long for real dumps that it is watched.
     const fn is_watched(&self) -> bool {
         match self {
-            Command::Refresh(_) | Command::Fetch(_) | Command::Publish(_) | Command::Replay(_) | Command::Verify(_) | Command::State(_) => true,
+            Command::Refresh(_) | Command::Fetch(_) | Command::Publish(_) | Command::Replay(_) | Command::Verify(_) | Command::State(_) => {
+                true
+            }
             Command::DeadLetters(args) => args.is_retry(),
             _ => false,
         }

@@ -1,5 +1,6 @@
 //! `discodiff refresh`: the main job.
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::sources::kafka::Until;
 use crate::telemetry::Measures;
 
 use crate::settings::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings, SinkFlags,
-    StateFlags, load,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings,
+    SinkFlags, StateFlags, load,
 };
 
 const EXAMPLES: &str = "\
@@ -172,14 +173,19 @@ pub fn run(args: &RefreshArgs, settings: &Settings, measures: &Arc<Measures>) ->
 
 /// Applies the newest month that is offered, fetched before where the state or a sink lacks it.
 fn fetched(request: Request, settings: &Settings) -> anyhow::Result<Exit> {
-    let mut fetcher = fetch::fetcher(settings)?;
-    let offered = fetcher.newest()?;
-    if let Some(refreshed) = refresh_if_held(&request, fetcher.snapshot(&offered), || open::sinks(settings, Access::Write))? {
-        drop(request);
-        return told_all(&refreshed, settings);
-    }
-    let fetched = fetcher.take(offered)?;
-    drop(fetcher);
+    let measures = Arc::clone(&request.measures);
+    let fetched = fetch::fetching(settings, &measures, |fetcher| {
+        let offered = fetcher.newest()?;
+        let held = refresh_if_held(&request, fetcher.snapshot(&offered), || open::sinks(settings, Access::Write))?;
+        held.map_or_else(|| Ok(Continue(fetcher.take(offered)?)), |refreshed| Ok(Break(refreshed)))
+    })?;
+    let fetched = match fetched {
+        Break(refreshed) => {
+            drop(request);
+            return told_all(&refreshed, settings);
+        }
+        Continue(fetched) => fetched,
+    };
     if !settings.json {
         output::text(&(fetch::table(&fetched) + "\n"))?;
     }

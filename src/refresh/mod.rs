@@ -120,7 +120,7 @@ pub fn refresh_if_held(
     }
     let mut sinks = open()?;
     let act = || {
-        let members = members(state.manifest(), &mut sinks)?;
+        let members = members(state.manifest(), &mut sinks, &request.measures)?;
         let plan = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())?;
         if plan.is_some() { Ok(None) } else { refresh_opened(request, begun, snapshot, state, &mut sinks).map(Some) }
     };

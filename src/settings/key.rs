@@ -87,7 +87,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 37] = [
+    pub const ALL: [Key; 39] = [
         Key::Dumps,
         Key::Fetch,
         Key::FetchUrl,

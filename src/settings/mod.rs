@@ -29,8 +29,8 @@ use std::time::Duration;
 use url::Url;
 
 pub use flags::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags, StateFlags,
-    StoreFlags, TableFlags,
+    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags,
+    StateFlags, StoreFlags, TableFlags,
 };
 pub use key::Key;
 pub use load::load;

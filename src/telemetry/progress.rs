@@ -199,7 +199,7 @@ impl Drop for Progress {
 
 /// How far a run has come, as its progress counts it.
 #[derive(Clone, Debug)]
-pub struct Counted(Arc<[Counters; 5]>);
+pub struct Counted(Arc<[Counters; SUBJECTS]>);
 
 impl Counted {
     /// The position in a kind's dump, and where it ends, as far as these are known.
