@@ -184,7 +184,7 @@ impl Client {
             Some(_) => format!("the place asks not to come again before {at}"),
             None => "the place does not say when to come again; leave it alone for some hours".to_owned(),
         };
-        if attempt == ATTEMPTS || self.waited + pause > LONGEST_WAIT {
+        if attempt == ATTEMPTS || self.waited.saturating_add(pause) > LONGEST_WAIT {
             return Err(FetchError::TooBusy { what: what.to_owned(), asked });
         }
         let why = if status == 429 { "too many requests from this address" } else { "the place has no time now" };

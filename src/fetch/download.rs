@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::FetchError;
 use super::client::Body;
 use crate::disk;
+use crate::sources::hexadecimal;
 
 /// Six times as much as the largest dump so far has: what goes on beyond it fills the disk and is no dump.
 const LIMIT: u64 = 64 << 30;
@@ -58,7 +59,7 @@ pub(super) fn receive(mut body: Body, target: &Path, mut came: impl FnMut(u64)) 
         return Err(FetchError::Failed { what: body.what, problem });
     }
     file.sync_all().map_err(|error| io("write", error))?;
-    part.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    part.sha256 = hexadecimal(hash);
     Ok(part)
 }
 

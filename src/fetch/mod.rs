@@ -167,7 +167,7 @@ impl Fetcher {
     pub fn take(&mut self, mut offered: Offered) -> Result<Fetched, FetchError> {
         let folder = self.fetching.folder.join(&offered.month);
         disk::create_folder(&folder).map_err(|error| FetchError::io("create the folder", &folder, error))?;
-        let _lock = lock(&folder)?;
+        let _lock = lock(&self.fetching.folder)?;
         self.keep_checksums(&folder, &offered)?;
         let mut files = PerKind::from_fn(|_| None);
         for kind in Kind::ALL {
@@ -194,7 +194,7 @@ impl Fetcher {
         let files = PerKind::from_fn(|kind| {
             let (name, sha256) = (offered.name(kind), offered.sums[kind].clone());
             let place = Place::File(folder.join(&name));
-            Some(DumpFile { kind, place, name, bytes: 0, sha256, unproven: None, checksum_agrees: Some(true) })
+            Some(DumpFile { kind, place, name, bytes: 0, sha256, unproven: None, stamp: String::new(), checksum_agrees: Some(true) })
         });
         Snapshot { month: offered.month.clone(), files }
     }
@@ -306,10 +306,15 @@ fn download(name: &str) -> String {
     format!("download=data%2F{year}%2F{name}")
 }
 
+/// In the months' folder, the file that is locked.
+const LOCK: &str = ".fetch.lock";
+
 /// Held while a month is fetched.
 fn lock(folder: &Path) -> Result<File, FetchError> {
-    let io = |error| FetchError::io("lock", folder, error);
-    let file = File::open(folder).map_err(io)?;
+    let path = folder.join(LOCK);
+    let io = |error| FetchError::io("lock", &path, error);
+    // A file, as some systems lock no folders.
+    let file = disk::options().create(true).truncate(false).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(FetchError::Locked { folder: folder.to_owned() }),

@@ -10,6 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use crate::sources::hexadecimal;
+
 /// As the real files are by their size. It is what the time goes into; a faster one would make what reads them look slower.
 const LEVEL: u32 = 6;
 const CHUNK: usize = 256 << 10;
@@ -57,8 +59,7 @@ impl Output {
             let mut sink = gzip.finish()?;
             sink.flush()?;
             fs::rename(part, path)?;
-            let sha256 = sink.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok(Finished { bytes, gzipped: sink.bytes, sha256 })
+            Ok(Finished { bytes, gzipped: sink.bytes, sha256: hexadecimal(sink.hash) })
         })?;
         Ok(Output(Some(Writing { chunk: Vec::with_capacity(CHUNK), full, empty, thread })))
     }

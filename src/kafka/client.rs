@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::AdminClient;
-use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,7 +13,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Topics;
-use super::closing::let_go;
+use super::closing::Closing;
 use super::refusal::refusal;
 use crate::model::Kind;
 
@@ -91,7 +90,7 @@ impl ConsumerContext for Heard {}
 
 /// A consumer of `partitions` partitions that are given to it, not shared out by a group. `group` is only a name to note positions under;
 /// `ends`: it is told when it has come to a partition's end.
-pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Result<BaseConsumer<Heard>> {
+pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Result<Closing<BaseConsumer<Heard>>> {
     // Bounds are a partition's, as each has a queue of its own; one batch above them is fetched all the same.
     let share = share(partitions);
     let consumer = topics
@@ -112,12 +111,13 @@ pub fn reader(topics: &Topics, group: &str, partitions: usize, ends: bool) -> Re
         // The default is a second, for which a partition whose queue was full would be left to run dry.
         .set("fetch.queue.backoff.ms", "2")
         .create_with_context(Heard::default());
-    consumer.map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
+    consumer.map(Closing::new).map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
 }
 
 /// A client for topics and their settings.
-pub fn admin(topics: &Topics) -> Result<AdminClient<Heard>> {
-    topics.brokers.config().create_with_context(Heard::default()).map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
+pub fn admin(topics: &Topics) -> Result<Closing<AdminClient<Heard>>> {
+    let client = topics.brokers.config().create_with_context(Heard::default());
+    client.map(Closing::new).map_err(|error| anyhow!("cannot make a Kafka client: {error}"))
 }
 
 /// Names and partitions of all topics. Not asked for by name: that would make a topic where the broker makes them by itself.
@@ -128,10 +128,7 @@ pub fn metadata(topics: &Topics) -> Result<Metadata> {
     let mut patience = Duration::from_secs(1);
     loop {
         let error = match client.fetch_metadata(None, patience) {
-            Ok(metadata) => {
-                let_go(client);
-                return Ok(metadata);
-            }
+            Ok(metadata) => return Ok(metadata),
             Err(error) => error,
         };
         // Why no connection came about is told only to who asks for events.
@@ -158,15 +155,11 @@ pub fn names(topics: &Topics) -> Result<BTreeSet<String>> {
     Ok(metadata(topics)?.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
-/// The first offset that is still there of a partition, and the one behind the last that this client may see.
-pub fn watermarks(client: &Client<Heard>, name: &str, partition: usize) -> Result<(i64, i64)> {
-    let watermarks = client.fetch_watermarks(name, i32::try_from(partition)?, ANSWER);
-    watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))
-}
-
 /// The first offset that is still there of a partition of a kind's topic.
 pub fn first_offset(topics: &Topics, kind: Kind, partition: usize) -> Result<i64> {
-    Ok(watermarks(reader(topics, "discodiff", 1, false)?.client(), &topics.of(kind), partition)?.0)
+    let (name, client) = (topics.of(kind), reader(topics, "discodiff", 1, false)?);
+    let watermarks = client.fetch_watermarks(&name, i32::try_from(partition)?, ANSWER);
+    Ok(watermarks.with_context(|| format!("cannot ask for the offsets of {name}{}", client.context().words()))?.0)
 }
 
 /// The first offset of partition 0 of a kind's topic that was written at this time or later, in milliseconds since 1970; behind all of

@@ -1,6 +1,7 @@
 //! Lets go of clients beside everything else: it takes a tenth of a second for each, and has been known to hang.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,33 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// One for each client that may not be closed yet; disconnected when it is.
 static CLOSING: Mutex<Vec<Receiver<()>>> = Mutex::new(Vec::new());
 
-/// Drops a client on a thread of its own.
-pub fn let_go<C: Send + 'static>(client: C) {
+/// A client that is dropped on a thread of its own. What else holds the client must be dropped before.
+pub struct Closing<C: Send + Sync + 'static>(Option<Arc<C>>);
+
+impl<C: Send + Sync + 'static> Closing<C> {
+    /// Of a client.
+    pub fn new(client: C) -> Closing<C> {
+        Closing(Some(Arc::new(client)))
+    }
+}
+
+impl<C: Send + Sync + 'static> Deref for Closing<C> {
+    type Target = Arc<C>;
+
+    fn deref(&self) -> &Arc<C> {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is there until it is dropped"))
+    }
+}
+
+impl<C: Send + Sync + 'static> Drop for Closing<C> {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            let_go(client);
+        }
+    }
+}
+
+fn let_go<C: Send + 'static>(client: C) {
     let (done, closed) = bounded::<()>(0);
     let dropping = thread::Builder::new().name("close kafka".to_owned()).spawn(move || {
         drop(client);

@@ -12,18 +12,16 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
-use super::closing::let_go;
+use super::closing::Closing;
 
 /// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met.
 pub fn to_end(topics: &Topics, name: &str, from: &[(usize, Offset)], each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
     let consumer = open(topics, name, from)?;
-    catch_up(&consumer, name, each)?;
-    let_go(consumer);
-    Ok(())
+    catch_up(&consumer, name, each)
 }
 
 /// A consumer of these partitions, from these offsets on. Memory is bounded as that of [`client::reader`].
-pub fn open(topics: &Topics, name: &str, from: &[(usize, Offset)]) -> Result<BaseConsumer<Heard>> {
+pub fn open(topics: &Topics, name: &str, from: &[(usize, Offset)]) -> Result<Closing<BaseConsumer<Heard>>> {
     let what = || format!("cannot read the topic {name}");
     let consumer = client::reader(topics, "discodiff", from.len(), true)?;
     // Where partitions begin is asked for at once by a client that knows of brokers, and else only after half a second.
@@ -74,9 +72,7 @@ fn gone(error: &KafkaError) -> bool {
 /// The offset behind the last committed message of each partition.
 pub fn ends(topics: &Topics, name: &str, partitions: usize) -> Result<Vec<i64>> {
     let consumer = client::reader(topics, "discodiff", 1, false)?;
-    let ends = offsets(&consumer, &[(name.to_owned(), partitions)], Offset::End)?;
-    let_go(consumer);
-    Ok(ends)
+    offsets(&consumer, &[(name.to_owned(), partitions)], Offset::End)
 }
 
 /// The first offset ([`Offset::Beginning`]), or the one behind the last that this client may see ([`Offset::End`]), of all partitions of
@@ -113,11 +109,11 @@ pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
         .set("isolation.level", "read_uncommitted")
         .create_with_context(Heard::default());
     let all: BaseConsumer<Heard> = all.map_err(|error| anyhow!("cannot make a Kafka client: {error}"))?;
+    let all = Closing::new(all);
     let begun = Instant::now();
     let ends = offsets(&all, names, Offset::End)?;
     while offsets(&committed, names, Offset::End)?.iter().zip(&ends).any(|(seen, end)| seen < end) && begun.elapsed() < ANSWER {
         thread::sleep(Duration::from_millis(5));
     }
-    let_go((committed, all));
     Ok(())
 }

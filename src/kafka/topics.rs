@@ -9,7 +9,6 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::Topics;
 use super::client::{self, ANSWER, Heard};
-use super::closing::let_go;
 
 /// What a topic must take: four times the largest real record (7 MB), and a third of what a broker takes as one request.
 const MESSAGE_BYTES: u64 = 32 << 20;
@@ -56,7 +55,8 @@ pub enum Count {
 /// Finds these topics fit, or says all that is wrong with them; gives the number of partitions of each, `None` where it is not there.
 /// `advice` ends the words.
 pub fn check(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<Option<usize>>> {
-    check_with(&client::admin(topics)?, topics, wanted, advice)
+    let admin = client::admin(topics)?;
+    check_with(&admin, topics, wanted, advice)
 }
 
 fn check_with(admin: &AdminClient<Heard>, topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<Option<usize>>> {
@@ -93,7 +93,6 @@ pub fn ensure(topics: &Topics, wanted: &[Wanted], advice: &str) -> Result<Vec<us
         let found = check_with(&admin, topics, wanted, advice)?;
         let found = wanted.iter().zip(found).map(|(wanted, found)| found.map_or_else(|| make(&admin, wanted), |found| Ok(Some(found))));
         if let Some(counts) = found.collect::<Result<Option<Vec<usize>>>>()? {
-            let_go(admin);
             return Ok(counts);
         }
         if begun.elapsed() > ANSWER {

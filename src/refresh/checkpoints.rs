@@ -37,6 +37,9 @@ const TEXTS: usize = 16_384;
 /// How long it is waited for notes before it is looked at the clock and at whether the run is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What the words begin with for a file.
+const FILE: &str = "file ";
+
 /// How long a run that is to end may take for its last checkpoint: what is in flight is committed in a fraction of that.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -224,7 +227,7 @@ impl Grounds<'_> {
         }
         let wrong = if !checkpoint.is_current() || checkpoint.generation != self.before.generation {
             "it was taken by another version of discodiff"
-        } else if checkpoint.block != self.block || checkpoint.sources != self.sources(plan) {
+        } else if checkpoint.block != self.block || !self.reads(plan, &checkpoint.sources) {
             "the month is read from elsewhere now"
         } else if checkpoint.keeps_links != self.keeps_links {
             "a graph is kept now, and was not then"
@@ -269,12 +272,22 @@ impl Grounds<'_> {
         Ok(Some(participants))
     }
 
+    /// Whether each kind is read from what is told here.
+    fn reads(&self, plan: &Plan, sources: &PerKind<Option<String>>) -> bool {
+        let told = self.sources(plan);
+        sources.iter().all(|(kind, source)| {
+            let file = self.snapshot.files[kind].as_ref().filter(|_| told[kind].is_some());
+            let noted = source.as_ref().and_then(|source| source.strip_prefix(FILE));
+            *source == told[kind] || file.zip(noted).is_some_and(|(file, noted)| file.is_noted_as(noted))
+        })
+    }
+
     /// What each kind is read from, in words that nothing else has.
     fn sources(&self, plan: &Plan) -> PerKind<Option<String>> {
         PerKind::from_fn(|kind| {
             let file = self.snapshot.files[kind].as_ref().filter(|_| plan.read[kind])?;
             Some(match &file.place {
-                Place::File(_) => format!("file {}", file.sha256),
+                Place::File(_) => format!("{FILE}{}", file.noted()),
                 Place::Topic(stretch) => format!("attempt {} of {}", stretch.attempt.attempt, stretch.attempt.log),
                 Place::Unmarked(span) => span.identity(),
             })

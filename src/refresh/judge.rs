@@ -152,8 +152,7 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
             );
         }
     }
-    let files = PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone()));
-    let same = |begun: &&Begun| begun.files == files && begun.deletes == Some(deletes) && begun.retry == allowed.retry;
+    let same = |begun: &&Begun| begun.is_of(snapshot) && begun.deletes == Some(deletes) && begun.retry == allowed.retry;
     let resumed = manifest.begun.as_ref().filter(same).map(|begun| begun.epoch);
     let stands: Vec<_> = sinks
         .iter()

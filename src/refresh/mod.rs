@@ -35,7 +35,7 @@ use crate::model::graph::{Dictionary, LINKS_VERSION};
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
-use crate::sources::{BlockSize, Folder, Place, Snapshot, StoppedOnRequest};
+use crate::sources::{BlockSize, DumpFile, Folder, Place, Snapshot, StoppedOnRequest};
 use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, check, save_dictionary};
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use apply::{Kept, Target, apply};
@@ -93,7 +93,9 @@ pub fn refresh(request: &Request, dumps: &Path, open: impl FnOnce() -> Result<Ve
     let state = State::open(&request.state)?;
     let manifest = state.manifest();
     // What the state knows is read beforehand: the same month with other bytes is another snapshot, whatever CHECKSUM.txt states.
-    let known = |kind: Kind, sha256: &str| request.allowed.retry || manifest.knows(kind, sha256);
+    // So is whatever might be what a run that did not end has begun.
+    let all = request.allowed.retry || manifest.begun.is_some();
+    let known = |kind: Kind, sha256: &str| all || manifest.kinds[kind].as_ref().is_some_and(|applied| applied.sha256 == sha256);
     let snapshot = folder.identify_measured(&request.measures, known)?;
     // Identifying a whole month's files takes some seconds.
     if request.stop.load(Ordering::Relaxed) {
@@ -110,7 +112,10 @@ pub fn refresh_if_held(
     open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
 ) -> Result<Option<Refreshed>> {
     let begun = Instant::now();
+    let (measures, course) = (&request.measures, request.measures.course());
     let state = State::open(&request.state)?;
+    course.enter(Phase::Opening);
+    course.holds(state.folder(), state.manifest());
     let newest = state.manifest().kinds.iter().filter_map(|(_, applied)| applied.as_ref().map(|applied| applied.month.clone())).max();
     if let Some(newest) = newest.filter(|newest| *newest > snapshot.month && !request.allowed.older) {
         tracing::info!("the state holds {newest}, and {} is offered: nothing of it is applied (--allow-older goes back)", snapshot.month);
@@ -118,9 +123,9 @@ pub fn refresh_if_held(
         refreshed.report.snapshot = newest;
         return Ok(Some(refreshed));
     }
-    let mut sinks = open()?;
+    let mut sinks = opening(measures, open)?;
     let act = || {
-        let members = members(state.manifest(), &mut sinks, &request.measures)?;
+        let members = members(state.manifest(), &mut sinks, measures)?;
         let plan = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())?;
         if plan.is_some() { Ok(None) } else { refresh_opened(request, begun, snapshot, state, &mut sinks).map(Some) }
     };
@@ -167,10 +172,7 @@ fn refresh_opened(
     let Some(mut plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
         let mut manifest = state.manifest().clone();
         // All sinks are current: what was begun of this very snapshot has left nothing in them.
-        let of_this = |begun: &mut Begun| {
-            begun.files.iter().all(|(kind, sha256)| *sha256 == snapshot.files[kind].as_ref().map(|file| file.sha256.clone()))
-        };
-        manifest.abandoned.extend(manifest.begun.take_if(of_this).map(|begun| begun.epoch.number));
+        manifest.abandoned.extend(manifest.begun.take_if(|begun| begun.is_of(&snapshot)).map(|begun| begun.epoch.number));
         note_reached(&mut manifest, &snapshot);
         if manifest != *state.manifest() {
             state.replace(manifest)?;
@@ -215,13 +217,14 @@ fn refresh_opened(
     manifest.abandoned.extend(&plan.abandoned);
     manifest.begun = Some(Begun {
         epoch: plan.epoch,
-        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(|file| file.sha256.clone())),
+        files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map(DumpFile::noted)),
         deletes: Some(request.deletes()),
         retry: request.allowed.retry,
     });
     state.replace(manifest.clone())?;
 
-    let runs: Vec<Run> = plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.workers, sinks)).collect();
+    let mut runs: Vec<Run> =
+        plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.workers, sinks)).collect();
     let waits = request.measures.waits();
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, run) in sinks.iter_mut().zip(&runs) {
@@ -283,6 +286,10 @@ fn refresh_opened(
     let (held, written): (u64, u64) = (manifest.records().0.iter().sum(), manifest.parts.iter().map(|part| part.rows).sum());
     if held != written {
         bail!("counts do not add up: {held} records by the counts, {written} in the state. This is a defect of discodiff");
+    }
+    for (kind, file) in snapshot.files.iter() {
+        let Some(file) = file else { continue };
+        runs.iter_mut().filter_map(|run| run.kinds[kind].as_mut()).for_each(|read| file.read_sha256().clone_into(&mut read.sha256));
     }
     for (((sink, member), run), report) in sinks.iter_mut().zip(&members).zip(&runs).zip(&applied.reports) {
         let mut undelivered = report.undelivered;

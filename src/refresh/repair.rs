@@ -27,9 +27,9 @@ use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
 use crate::sinks::{Epoch, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::kafka::{Catalogue, Finder, Topics};
-use crate::sources::{DumpFile, Snapshot, StoppedOnRequest};
+use crate::sources::{DumpFile, Folder, Snapshot, StoppedOnRequest};
 use crate::state::{Manifest, State, load_dictionary};
-use crate::telemetry::Phase;
+use crate::telemetry::{Measures, Phase};
 use crate::verify::{Verified, compare, total};
 
 /// Where the dumps that the state holds are read again.
@@ -106,7 +106,7 @@ fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: 
         let to_read = |kind: Kind| needs.iter().filter_map(|needs| needs[kind].as_ref()).any(|run| !run.faults.write.is_empty());
         let snapshot = match PerKind::from_fn(to_read) {
             none if !none.0.contains(&true) => Snapshot { month: String::new(), files: PerKind::default() },
-            wanted => find(dumps, &manifest, &wanted, &mut repaired.unread)?,
+            wanted => find(dumps, &manifest, &wanted, &mut repaired.unread, &request.measures)?,
         };
         let work = Work { request, manifest, epoch, snapshot };
         // Should this not end, `snapshots` of each store says that it was given up.
@@ -160,12 +160,18 @@ fn needs(
 }
 
 /// Finds the dumps of these kinds that the state holds; where that of a kind is not there, says so.
-fn find(dumps: Dumps<'_>, manifest: &Manifest, wanted: &PerKind<bool>, unread: &mut Vec<(Kind, String)>) -> Result<Snapshot> {
+fn find(
+    dumps: Dumps<'_>,
+    manifest: &Manifest,
+    wanted: &PerKind<bool>,
+    unread: &mut Vec<(Kind, String)>,
+    measures: &Measures,
+) -> Result<Snapshot> {
     let mut files: PerKind<Option<DumpFile>> = PerKind::default();
     let wanted = || manifest.kinds.iter().filter(|(kind, _)| wanted[*kind]).filter_map(|(kind, held)| Some((kind, held.as_ref()?)));
     match dumps {
         Dumps::Folder(folder) => {
-            let mut there = Snapshot::find(folder)?.files;
+            let mut there = Folder::look(folder)?.identify_measured(measures, |_, _| true)?.files;
             for (kind, held) in wanted() {
                 files[kind] = there[kind].take_if(|file| file.sha256 == held.sha256);
                 if files[kind].is_none() {

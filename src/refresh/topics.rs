@@ -143,7 +143,7 @@ impl FromTopics<'_> {
                 months.entry(&attempt.month).or_insert_with(|| PerKind::from_fn(|_| VecDeque::new()))[attempt.kind].push_back(stretch);
             }
         }
-        finder.close();
+        drop(finder);
         for (month, mut kinds) in months {
             // Of a kind that was published twice with different content, the second goes into an epoch of its own.
             while kinds.0.iter().any(|stretches| !stretches.is_empty()) {
@@ -183,7 +183,16 @@ impl FromTopics<'_> {
 
 pub(super) fn file(stretch: Arc<Stretch>) -> DumpFile {
     let Attempt { kind, file, bytes, snapshot, .. } = stretch.attempt.clone();
-    DumpFile { kind, place: Place::Topic(stretch), name: file, bytes, sha256: snapshot, unproven: None, checksum_agrees: None }
+    DumpFile {
+        kind,
+        place: Place::Topic(stretch),
+        name: file,
+        bytes,
+        sha256: snapshot,
+        unproven: None,
+        stamp: String::new(),
+        checksum_agrees: None,
+    }
 }
 
 fn attempt(file: &DumpFile) -> Option<&Attempt> {

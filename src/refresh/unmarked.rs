@@ -65,6 +65,7 @@ impl FromTopics<'_> {
                     bytes: 0,
                     sha256: span.identity(),
                     unproven: None,
+                    stamp: String::new(),
                     checksum_agrees: None,
                 });
             }

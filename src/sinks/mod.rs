@@ -151,6 +151,11 @@ impl Run {
             Some(KindRun { need: Need::Repair, faults, .. }) => faults.write.contains(key.id()),
         }
     }
+
+    /// A kind's [`KindRun::sha256`]; empty where the kind takes no part.
+    pub fn sha256(&self, kind: Kind) -> &str {
+        self.kinds[kind].as_ref().map_or("", |kind| &kind.sha256)
+    }
 }
 
 /// One kind's part of a [`Run`].
@@ -164,7 +169,7 @@ pub struct KindRun {
     pub month: String,
     /// Name of the dump file, without its folder.
     pub file: String,
-    /// The file's sha256 in hexadecimal.
+    /// The file's sha256 in hexadecimal: until it has been read, maybe the one that is stated of it.
     pub sha256: String,
 }
 

@@ -9,7 +9,6 @@
 //! ```
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,7 +23,6 @@ use crate::xml::{Ending, Record, Splitter};
 
 /// Cuts one dump file into records; a thread of its own inflates it.
 pub(super) struct Cutter {
-    path: PathBuf,
     checksum_agrees: Option<bool>,
     pieces: Receiver<Piece>,
     splitter: Splitter,
@@ -38,7 +36,6 @@ impl Cutter {
     pub(super) fn open(file: &DumpFile, position: Arc<Position>, measures: &Measures) -> io::Result<Cutter> {
         let Place::File(path) = &file.place else { return Err(io::Error::other("not a file")) };
         Ok(Cutter {
-            path: path.clone(),
             checksum_agrees: file.checksum_agrees,
             pieces: pieces(file, path.clone(), position, measures)?,
             splitter: Splitter::new(file.kind),
@@ -62,7 +59,7 @@ impl Cutter {
             }
             Ok(Piece::Broken(words)) => self.broken = Some(words),
             Ok(Piece::Misstated) => self.checksum_agrees = Some(false),
-            Ok(Piece::Changed) => return Err(SnapshotError::Changed { path: self.path.clone() }),
+            Ok(Piece::Failed(error)) => return Err(error),
             Err(_) => return Ok(false),
         }
         Ok(true)

@@ -23,7 +23,7 @@ pub use dump_files::first_look;
 pub use reading::{BlockSize, Position, Reading, Surroundings, read};
 pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError, parse_name};
 pub use stop::{Stop, StoppedOnRequest};
-pub use sum::of_file as sha256_of_file;
+pub use sum::{hexadecimal, of_file as sha256_of_file};
 pub use trail::{Lane, Mark, SourcePosition, Trail};
 
 /// timely's time, totally ordered: 32 bits of epoch, 4 of kind, 28 of block. In the upper half of a kind's blocks its deletes flow.

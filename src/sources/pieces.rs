@@ -11,9 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::DumpFile;
 use super::reading::Position;
 use super::sum::Summing;
+use super::{DumpFile, SnapshotError};
 use crate::inflate::{Gunzip, HISTORY, InflateError, MAGIC, SLACK};
 use crate::telemetry::{Measures, Recorder, RunStage};
 
@@ -33,7 +33,8 @@ pub(super) enum Piece {
     Xml(Bytes),
     /// The file cannot be read on from here: truncated, damaged, or garbage behind it.
     Broken(String),
-    Changed,
+    /// What was stated of the file is not to be relied on: the run ends.
+    Failed(SnapshotError),
     /// All was read, and its sha256 is not the one that was stated.
     Misstated,
 }
@@ -55,35 +56,55 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, me
             Ok(file) => file.metadata().map_or(true, |metadata| metadata.len() != expected),
             Err(_) => false,
         };
-        let ended = match opened {
-            Err(error) => Some(Piece::Broken(format!("cannot open the file: {error}"))),
-            Ok(_) if changed => Some(Piece::Changed),
-            Ok(file) => {
-                let (summing, stated) = proof.map(|(summing, sha256, read)| (summing, (sha256, read))).unzip();
-                let file = Counted { file, position, summing };
-                match read(file, &sender, &mut recorder) {
-                    Err(error) => Some(Piece::Broken(error.to_string())),
-                    Ok(Some(sha256)) => {
-                        stated.and_then(|(stated, read)| (*read.get_or_init(|| sha256) != stated).then_some(Piece::Misstated))
-                    }
-                    Ok(None) => None,
-                }
-            }
+        // Nobody waits for what is sent any more when the run has been stopped.
+        let tell = |piece| drop(sender.send(piece));
+        let file = match opened {
+            Err(source) => return tell(Piece::Failed(SnapshotError::Io { path, source })),
+            Ok(_) if changed => return tell(Piece::Failed(SnapshotError::Changed { path })),
+            Ok(file) => file,
         };
+        let (summing, stated) = proof.map(|(summing, sha256, read)| (summing, (sha256, read))).unzip();
+        let (file, ended) = read(Counted { file, position, summing }, &sender, &mut recorder);
         // All that it recorded is to be there when the reader finds the way closed.
         drop(recorder);
-        if let Some(piece) = ended {
-            // Nobody waits for it any more when the run has been stopped.
-            let _ = sender.send(piece);
+        let wanted = match ended {
+            Ok(Wanted::Yes) => true,
+            Ok(Wanted::No) => false,
+            Err(error) => sender.send(Piece::Broken(error.to_string())).is_ok(),
+        };
+        if let Some((stated, read)) = stated.filter(|_| wanted) {
+            match file.sum() {
+                Ok(sha256) if sha256 == stated => drop(read.set(sha256)),
+                Ok(sha256) => {
+                    let _ = read.set(sha256);
+                    tell(Piece::Misstated);
+                }
+                // It cannot be said which file it is that was read.
+                Err(source) => tell(Piece::Failed(SnapshotError::Io { path, source })),
+            }
         }
     })?;
     Ok(receiver)
+}
+
+/// Whether what comes of a file is still waited for.
+enum Wanted {
+    Yes,
+    No,
 }
 
 struct Counted {
     file: File,
     position: Arc<Position>,
     summing: Option<Summing>,
+}
+
+impl Counted {
+    /// The sha256 of the whole file, of which the rest is read for that: what cannot be inflated is part of it.
+    fn sum(mut self) -> io::Result<String> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(self.summing.map(Summing::finish).unwrap_or_default())
+    }
 }
 
 impl Read for Counted {
@@ -97,13 +118,20 @@ impl Read for Counted {
     }
 }
 
-/// Sends the file's XML in pieces; what lies before an error is sent too. Gives the sha256 of all of it where that is asked for.
-fn read(mut file: Counted, sender: &Sender<Piece>, recorder: &mut Recorder) -> Result<Option<String>, InflateError> {
+/// Sends the file's XML in pieces; what lies before an error is sent too. Gives the file back, as far as it was read.
+fn read(mut file: Counted, sender: &Sender<Piece>, recorder: &mut Recorder) -> (Counted, Result<Wanted, InflateError>) {
     // Browsers unzip files and leave them their names, or the reverse: the first bytes decide.
     let mut magic = Vec::new();
-    (&file.file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
-    file.file.rewind()?;
+    let looked = (&file.file).take(MAGIC.len() as u64).read_to_end(&mut magic).and_then(|_| file.file.rewind());
+    if let Err(error) = looked {
+        return (file, Err(error.into()));
+    }
     let mut source = if magic == MAGIC { Source::Gzip(Box::new(Gunzip::new(file))) } else { Source::Plain(file) };
+    let ended = send(&mut source, sender, recorder);
+    (source.into_file(), ended)
+}
+
+fn send(source: &mut Source, sender: &Sender<Piece>, recorder: &mut Recorder) -> Result<Wanted, InflateError> {
     let spare = Spare::default();
     let mut buffer = spare.buffer();
     let mut begin = 0;
@@ -118,10 +146,10 @@ fn read(mut file: Counted, sender: &Sender<Piece>, recorder: &mut Recorder) -> R
         next[..kept].copy_from_slice(&buffer[end - kept..end]);
         let piece = Bytes::from_owner(Held { buffer: std::mem::replace(&mut buffer, next), spare: spare.clone() }).slice(begin..end);
         if !piece.is_empty() && sender.send(Piece::Xml(piece)).is_err() {
-            return Ok(None);
+            return Ok(Wanted::No);
         }
         if !filled? {
-            return Ok(source.into_file().summing.map(Summing::finish));
+            return Ok(Wanted::Yes);
         }
         begin = kept;
     }

@@ -1,8 +1,9 @@
 //! A folder of dump files as Discogs publishes them, and what identifies them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -99,6 +100,8 @@ pub struct DumpFile {
     pub sha256: String,
     /// Where `sha256` is what CHECKSUM.txt states: the file's own, once it has been read to its end.
     pub unproven: Option<Arc<OnceLock<String>>>,
+    /// Length, time of the last change and inode, which a file that takes its place does not share; empty where it is none.
+    pub stamp: String,
     /// Whether CHECKSUM.txt beside it states another sha256; `None` where it states none.
     pub checksum_agrees: Option<bool>,
 }
@@ -107,6 +110,16 @@ impl DumpFile {
     /// The file's own sha256 where it has been read, whatever is stated of it.
     pub fn read_sha256(&self) -> &str {
         self.unproven.as_ref().and_then(|read| read.get()).unwrap_or(&self.sha256)
+    }
+
+    /// What is noted of it while it has not been read to its end.
+    pub fn noted(&self) -> String {
+        if self.unproven.is_some() { format!("{} {}", self.sha256, self.stamp) } else { self.sha256.clone() }
+    }
+
+    /// Whether this was noted of it. What was noted as stated counts for the very file only, and once that is proven.
+    pub fn is_noted_as(&self, noted: &str) -> bool {
+        self.unproven.is_none() && (noted == self.sha256 || noted == format!("{} {}", self.sha256, self.stamp))
     }
 }
 
@@ -170,7 +183,11 @@ impl Folder {
             let Some(name) = name else { continue };
             let path = self.path.join(name);
             let stated = self.stated.get(name);
-            let bytes = fs::metadata(&path).map_err(|source| SnapshotError::Io { path: path.clone(), source })?.len();
+            // Opened, as what cannot be read is to be found before anything is begun.
+            let metadata = File::open(&path).and_then(|file| file.metadata());
+            let metadata = metadata.map_err(|source| SnapshotError::Io { path: path.clone(), source })?;
+            let (bytes, inode) = (metadata.len(), metadata.ino());
+            let stamp = format!("{bytes} {}.{:09} {inode}", metadata.mtime(), metadata.mtime_nsec());
             let taken = stated.filter(|stated| !known(kind, stated));
             if taken.is_none() {
                 sums.push((kind, path.clone(), stated));
@@ -182,6 +199,7 @@ impl Folder {
                 bytes,
                 sha256: taken.cloned().unwrap_or_default(),
                 unproven: taken.map(|_| Arc::default()),
+                stamp,
                 checksum_agrees: None,
             });
         }

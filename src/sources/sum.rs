@@ -63,10 +63,12 @@ impl Summing {
 
     /// The next bytes of the file.
     pub(super) fn add(&self, bytes: &[u8]) {
-        let mut piece = self.spare.try_recv().unwrap_or_default();
-        piece.extend_from_slice(bytes);
-        // A thread that is gone has panicked: `finish` goes on with that.
-        let _ = self.sender.send(piece);
+        for bytes in bytes.chunks(PIECE) {
+            let mut piece = self.spare.try_recv().unwrap_or_default();
+            piece.extend_from_slice(bytes);
+            // A thread that is gone has panicked: `finish` goes on with that.
+            let _ = self.sender.send(piece);
+        }
     }
 
     /// The sha256 of all, in hexadecimal.
@@ -76,6 +78,7 @@ impl Summing {
     }
 }
 
-fn hexadecimal(hasher: Sha256) -> String {
+/// As it is written.
+pub fn hexadecimal(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

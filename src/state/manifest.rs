@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::model::graph::LINKS_VERSION;
 use crate::model::{CANONICAL_VERSION, Kind, PerKind, RULES_VERSION};
 use crate::sinks::Epoch;
+use crate::sources::Snapshot;
 use crate::sources::kafka::Reached;
 
 /// Version of the layout of manifest and part files.
@@ -155,13 +156,18 @@ struct Sealed<'a> {
     manifest: &'a RawValue,
 }
 
-impl Manifest {
-    /// Whether a file with this sha256 was applied, or begun to be.
-    pub fn knows(&self, kind: Kind, sha256: &str) -> bool {
-        let applied = self.kinds[kind].as_ref().is_some_and(|applied| applied.sha256 == sha256);
-        applied || self.begun.as_ref().is_some_and(|begun| begun.files[kind].as_deref() == Some(sha256))
+impl Begun {
+    /// Whether this very snapshot was begun.
+    pub fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.files.iter().all(|(kind, noted)| match (noted, &snapshot.files[kind]) {
+            (Some(noted), Some(file)) => file.is_noted_as(noted),
+            (None, None) => true,
+            _ => false,
+        })
     }
+}
 
+impl Manifest {
     /// An empty generation of a new state.
     pub fn new() -> Manifest {
         Manifest {

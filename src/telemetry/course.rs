@@ -75,7 +75,7 @@ impl Phase {
 
     /// Whether a run that has come here has all open that it needs.
     const fn is_ready(self) -> bool {
-        !matches!(self, Phase::Starting | Phase::Identifying | Phase::Opening | Phase::Ended)
+        !matches!(self, Phase::Starting | Phase::Fetching | Phase::Identifying | Phase::Opening | Phase::Ended)
     }
 }
 
@@ -90,6 +90,8 @@ pub struct Held {
     pub records: PerKind<u64>,
     /// Epoch that last changed each kind, and the month that was applied last.
     pub applied: PerKind<Option<(u64, String)>>,
+    /// Records that the run that applied each kind could not read, and deletes that it withheld.
+    pub left: PerKind<(u64, u64)>,
     /// Names of the files of the generation.
     files: Vec<String>,
 }
@@ -207,6 +209,7 @@ impl Course {
             applied: PerKind::from_fn(|kind: Kind| {
                 manifest.kinds[kind].as_ref().map(|applied| (applied.epoch.number, applied.month.clone()))
             }),
+            left: PerKind::from_fn(|kind| manifest.kinds[kind].as_ref().map_or((0, 0), |of| (of.rejected, of.deletes_withheld))),
             files: manifest.files().map(str::to_owned).collect(),
         });
     }

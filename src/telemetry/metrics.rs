@@ -101,6 +101,16 @@ impl Metrics {
         let records = measures.records();
         // Kinds of which nothing was read are left out.
         let kinds: Vec<_> = Kind::ALL.into_iter().map(|kind| (kind.name(), records.of(kind))).filter(|(_, of)| of.0.received > 0).collect();
+        // What the month that the state holds left is true until it is read again.
+        let held = measures.course().held();
+        let left: Vec<_> = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| match (records.of(kind).0, &held) {
+                (counts, _) if counts.received > 0 => Some((kind.name(), (counts.rejected, counts.deletes_withheld))),
+                (_, Some(held)) if held.applied[kind].is_some() => Some((kind.name(), held.left[kind])),
+                _ => None,
+            })
+            .collect();
         let received = self.counter("discodiff_records_received_total", "Records that were read.");
         kinds.iter().for_each(|(kind, (counts, _))| received.sample(&[("kind", kind)], counts.received as f64));
         let parsed = self.counter("discodiff_records_parsed_total", "Records whose bytes were not as before, and that were parsed.");
@@ -110,7 +120,7 @@ impl Metrics {
         let duplicate = self.counter("discodiff_records_duplicate_total", "Later copies of a record.");
         kinds.iter().for_each(|(kind, (counts, _))| duplicate.sample(&[("kind", kind)], counts.duplicates as f64));
         let rejected = self.counter("discodiff_records_rejected_total", "Records that cannot be read.");
-        kinds.iter().for_each(|(kind, (counts, _))| rejected.sample(&[("kind", kind)], counts.rejected as f64));
+        left.iter().for_each(|(kind, (number, _))| rejected.sample(&[("kind", kind)], *number as f64));
         let changes = self.counter("discodiff_changes_total", "Records that are new, changed or gone, by the state's verdict.");
         for (kind, (counts, _)) in &kinds {
             for (op, number) in [("insert", counts.inserted), ("update", counts.updated), ("delete", counts.deleted)] {
@@ -118,7 +128,7 @@ impl Metrics {
             }
         }
         let withheld = self.gauge("discodiff_deletes_withheld", "Records that are missing from the dump and were not deleted.");
-        kinds.iter().for_each(|(kind, (counts, _))| withheld.sample(&[("kind", kind)], counts.deletes_withheld as f64));
+        left.iter().for_each(|(kind, (_, number))| withheld.sample(&[("kind", kind)], *number as f64));
     }
 
     fn input(&mut self, measures: &Measures) {

@@ -1,8 +1,8 @@
 //! Looks at a run from beside it: whether it moves, what it takes of the machine, and the file of metrics that outlives it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -124,8 +124,9 @@ impl MetricsFile {
             .write(true)
             .create(true)
             .truncate(true)
-            .mode(0o644)
             .open(&temporary)
+            // Whatever the umask.
+            .and_then(|file| file.set_permissions(Permissions::from_mode(0o644)).map(|()| file))
             .and_then(|mut file| file.write_all(metrics(measures, For::File).as_bytes()))
             .and_then(|()| fs::rename(&temporary, path));
         written.map_err(|error| {

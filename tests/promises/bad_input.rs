@@ -192,7 +192,7 @@ fn gzip_that_breaks_off_or_goes_on_is_read_as_far_as_it_goes_and_deletes_nothing
         (&[][..], 0, 0, 3, String::from("the file is empty, without <artists>")),
         (&gzip(b"", 6)[..], 0, 0, 3, String::from("the file is empty, without <artists>")),
         (&[0; 64][..], 0, 0, 3, nulls),
-        (b"<html>Not found</html>", 0, 0, 3, String::from("the file holds <html>, not <artists>")),
+        (b"<html>Not found</html>", 0, 0, 3, String::from("the file is a web page, not a dump of artists")),
         (b"\x1f\x8b\0\0\0\0\0\0\0\0\0", 0, 0, 3, format!("the file is empty, without <artists>: {damaged}")),
     ] {
         let applied = Applied::of("artist", bytes);

@@ -71,7 +71,9 @@ fn environments() -> Vec<(&'static str, Vec<(String, String)>)> {
     found.push(("cronjob.yaml", image.iter().cloned().chain(own).collect()));
     let unit = text("docker/systemd/discodiff.service");
     let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
-    found.push(("discodiff.service", lines.flat_map(|line| line.split_whitespace().filter_map(pair)).collect()));
+    // What its file of settings must give, as its passwords say.
+    let stores = ["DISCODIFF_POSTGRES=postgresql://discodiff@localhost/discogs", "DISCODIFF_NEO4J=bolt://neo4j@localhost:7687"];
+    found.push(("discodiff.service", lines.chain(stores).flat_map(|line| line.split_whitespace().filter_map(pair)).collect()));
     found
 }
 
@@ -224,7 +226,7 @@ fn a_pod_is_confined_limited_and_alone_and_has_its_passwords_by_reference() {
         |name: &str| pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == name).expect("a volume").clone();
     let mounted: BTreeSet<_> =
         container["volumeMounts"].as_array().expect("mounts").iter().map(|mount| mount["name"].clone().to_string()).collect();
-    assert_eq!(mounted.len(), 3);
+    assert_eq!(mounted.len(), 4);
     assert_eq!(of("secrets")["secret"]["secretName"], "discodiff");
     let claims = text("docker/kubernetes/pvc.yaml");
     for name in ["state", "dumps"] {
@@ -262,10 +264,14 @@ fn the_health_check_of_the_image_says_what_the_program_says_of_itself() {
         let server = answer.map(|answer| {
             thread::spawn(move || {
                 let (mut client, _) = listener.accept().expect("a client");
-                let mut request = [0; 64];
-                let read = client.read(&mut request).expect("a request");
+                let (mut request, mut byte) = (Vec::new(), [0]);
+                // The shell sends line by line.
+                while !request.ends_with(b"\r\n\r\n") {
+                    client.read_exact(&mut byte).expect("a request");
+                    request.extend_from_slice(&byte);
+                }
                 client.write_all(answer.as_bytes()).expect("answered");
-                String::from_utf8_lossy(&request[..read]).into_owned()
+                String::from_utf8_lossy(&request).into_owned()
             })
         });
         let command: Vec<_> = command.iter().map(|part| part.replace("9599", &port)).collect();

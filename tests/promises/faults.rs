@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::generated::small;
-use super::harness::{Database, Home, Ran, Rows, artists, assert_same, count, fault, state_sums};
+use super::harness::{Database, Home, Ran, Rows, artists, assert_same, fault, state_sums};
 
 const POINTS: &str = "FAILPOINTS";
 
@@ -285,13 +285,46 @@ fn a_run_taken_up_under_other_settings_of_the_guard_leaves_no_store_that_differs
 
 #[test]
 fn a_month_that_was_begun_is_begun_anew_where_its_dump_was_replaced_under_a_checksum_file_that_stays() {
+    let first = artists(2);
+    let other: &[u8] = b"<artists><artist><id>3</id></artist></artists>";
+    // The dump that is stated comes first, or it comes second, as when what was wrong is fetched again.
+    for (begun, then, status) in [(&first[..], other, 3), (other, &first[..], 0)] {
+        let home = Home::new();
+        let folder = home.dumps("2026-01", &[("artists", &first)]);
+        state_sums(&folder);
+        home.dumps("2026-01", &[("artists", begun)]);
+        let mut dying = home.refreshing(&folder, "--sqlite store.sqlite");
+        let died = Ran::of(&dying.env(POINTS, "before-complete=return").output().expect("it starts"));
+        died.refused(&["failpoint before-complete"]);
+        std::fs::remove_file(folder.join("discogs_20260101_artists.xml")).expect("removed");
+        home.dumps("2026-01", &[("artists", then)]);
+        home.refresh(&folder, "--sqlite store.sqlite").json(status);
+        let fresh = Home::new();
+        fresh.refresh(&folder, "--sqlite store.sqlite").json(status);
+        assert_same(&home.sqlite("store.sqlite"), &fresh.sqlite("store.sqlite"), "begun with another dump, and fresh");
+    }
+}
+
+#[test]
+fn a_month_whose_dump_is_only_stated_is_taken_up_again_and_again_where_it_stays_the_same() {
     let home = Home::new();
     let folder = home.dumps("2026-01", &[("artists", &artists(2))]);
-    state_sums(&folder);
-    let mut dying = home.refreshing(&folder, "--sqlite store.sqlite");
-    let died = Ran::of(&dying.env(POINTS, "before-complete=return").output().expect("it starts"));
-    died.refused(&["failpoint before-complete"]);
-    home.dumps("2026-01", &[("artists", b"<artists><artist><id>3</id></artist></artists>")]);
-    assert_eq!(count(&home.refresh(&folder, "--sqlite store.sqlite").json(3), "artist", "inserted"), 1);
-    assert_eq!(home.sqlite("store.sqlite").into_keys().collect::<Vec<_>>(), [("artist", "3".to_owned())]);
+    for stated in ["1".repeat(64), String::new()] {
+        match stated.is_empty() {
+            true => state_sums(&folder),
+            false => {
+                let line = format!("{stated} discogs_20260101_artists.xml\n");
+                std::fs::write(folder.join("discogs_20260101_CHECKSUM.txt"), line).expect("written");
+            }
+        }
+        let mut epochs = Vec::new();
+        for _ in 0..4 {
+            let mut dying = home.refreshing(&folder, "--sqlite store.sqlite");
+            Ran::of(&dying.env(POINTS, "before-complete=return").output().expect("it starts")).refused(&["before-complete"]);
+            let connection = rusqlite::Connection::open(home.path("store.sqlite")).expect("a store");
+            epochs.push(connection.query_row("SELECT max(epoch) FROM snapshots", [], |row| row.get::<_, i64>(0)).expect("an epoch"));
+        }
+        // What was stated falsely is known by its own name from the second run on.
+        assert_eq!(epochs[1], epochs[3], "{epochs:?}");
+    }
 }

@@ -454,7 +454,7 @@ fn two_at_once_do_not_fetch_the_same_month() {
     place.instead(&name("202601", "artists"), [Instead::Stall(20_000)]);
     let mut first = command(&home, &place, "fetch").stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     let words = until_said(&mut first, "artists 19");
-    fetch(&home, &place, "").refused(&["another discodiff is fetching into dumps/2026-01: wait for it to end"]);
+    fetch(&home, &place, "").refused(&["another discodiff is fetching into dumps: wait for it to end"]);
     interrupt(&first);
     assert_eq!(first.wait().expect("it ends").code(), Some(4), "{}", words.join().expect("read"));
 }

@@ -136,9 +136,10 @@ pub(super) async fn end(tx: &mut Tx<'_>, run: &Run, number: i64, ends: &PerKind<
     for (kind, end) in ends.iter().filter_map(|(kind, end)| Some((kind, end.as_ref()?))) {
         let [records, withheld, rejected] = [end.records, end.deletes_withheld, end.rejected].map(u64::cast_signed);
         let snapshot = "MATCH (s:DiscodiffSnapshot {epoch: $epoch, kind: $kind})
-                        SET s.completed_at = datetime(), s.records = $records, s.deletes_withheld = $withheld, s.rejected = $rejected";
+                        SET s.sha256 = $sha256, s.completed_at = datetime(), s.records = $records,
+                            s.deletes_withheld = $withheld, s.rejected = $rejected";
         let snapshot = query(snapshot).param("epoch", epoch).param("kind", kind.name()).param("records", records);
-        tx.run(snapshot.param("withheld", withheld).param("rejected", rejected)).await?;
+        tx.run(snapshot.param("withheld", withheld).param("rejected", rejected).param("sha256", run.sha256(kind))).await?;
         if end.current {
             let applied = "MATCH (k:DiscodiffKind {kind: $kind}) WHERE k.begun_id = $begun
                            SET k.epoch = $epoch, k.id = $id, k.begun_epoch = $epoch, k.begun_id = $id,

@@ -233,8 +233,9 @@ async fn end(client: &mut Client, run: &Run, number: i64, ends: &PerKind<Option<
     for (kind, end) in ends.iter().filter_map(|(kind, end)| Some((kind, end.as_ref()?))) {
         let [records, withheld, rejected] = [end.records, end.deletes_withheld, end.rejected].map(u64::cast_signed);
         tx.execute(
-            "UPDATE snapshots SET completed_at = now(), records = $3, deletes_withheld = $4, rejected = $5 WHERE epoch = $1 AND kind = $2",
-            &[&epoch, &kind.name(), &records, &withheld, &rejected],
+            "UPDATE snapshots SET sha256 = $6, completed_at = now(), records = $3, deletes_withheld = $4, rejected = $5
+             WHERE epoch = $1 AND kind = $2",
+            &[&epoch, &kind.name(), &records, &withheld, &rejected, &run.sha256(kind)],
         )
         .await?;
         letters::clear(&tx, run, kind, end).await?;

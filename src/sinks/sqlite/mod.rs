@@ -197,8 +197,16 @@ fn bind(tx: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
 fn end(tx: &Transaction<'_>, run: &Run, kind: Kind, end: &KindEnd) -> rusqlite::Result<()> {
     let epoch = run.epoch.number.cast_signed();
     tx.execute(
-        "UPDATE snapshots SET completed_at = ?, records = ?, deletes_withheld = ?, rejected = ? WHERE epoch = ? AND kind = ?",
-        params![now(), end.records.cast_signed(), end.deletes_withheld.cast_signed(), end.rejected.cast_signed(), epoch, kind.name()],
+        "UPDATE snapshots SET sha256 = ?, completed_at = ?, records = ?, deletes_withheld = ?, rejected = ? WHERE epoch = ? AND kind = ?",
+        params![
+            run.sha256(kind),
+            now(),
+            end.records.cast_signed(),
+            end.deletes_withheld.cast_signed(),
+            end.rejected.cast_signed(),
+            epoch,
+            kind.name()
+        ],
     )?;
     letters::clear(tx, run, kind, end)?;
     if end.current {

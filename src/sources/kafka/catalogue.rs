@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::Topics;
 use super::message::{Marker, MarkerEnd};
 use crate::kafka::client::{self, Heard};
-use crate::kafka::closing::let_go;
+use crate::kafka::closing::Closing;
 use crate::kafka::read;
 use crate::model::Kind;
 
@@ -122,7 +122,6 @@ impl Catalogue {
     pub fn read(topics: &Topics) -> Result<Catalogue> {
         let mut reader = CatalogueReader::open(topics)?;
         reader.catch_up()?;
-        let_go(reader.consumer);
         Ok(reader.catalogue)
     }
 
@@ -157,7 +156,7 @@ impl Catalogue {
 /// A catalogue that is read as it grows.
 pub struct CatalogueReader {
     name: String,
-    consumer: BaseConsumer<Heard>,
+    consumer: Closing<BaseConsumer<Heard>>,
     /// No broker answers.
     away: bool,
     /// What was read.

@@ -31,7 +31,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::catalogue::Attempt;
 use super::message::{self, Marker, Told};
 use crate::kafka::client::{self, ANSWER, Heard, patience};
-use crate::kafka::closing::let_go;
+use crate::kafka::closing::Closing;
 use crate::kafka::{Topics, read, topics};
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
@@ -55,8 +55,8 @@ pub struct Stretch {
 /// Looks at topics, to find what was published to them.
 pub struct Finder {
     topics: Topics,
-    admin: AdminClient<Heard>,
-    consumer: BaseConsumer<Heard>,
+    admin: Closing<AdminClient<Heard>>,
+    consumer: Closing<BaseConsumer<Heard>>,
     metadata: Metadata,
     found: BTreeMap<Kind, Found>,
 }
@@ -73,11 +73,6 @@ impl Finder {
     pub fn open(topics: &Topics) -> Result<Finder> {
         let (admin, consumer) = (client::admin(topics)?, client::reader(topics, "discodiff", 1, false)?);
         Ok(Finder { topics: topics.clone(), admin, consumer, metadata: client::metadata(topics)?, found: BTreeMap::new() })
-    }
-
-    /// Lets go of the brokers.
-    pub fn close(self) {
-        let_go((self.admin, self.consumer));
     }
 
     /// Finds out whether all of a complete attempt is still there.
@@ -142,10 +137,7 @@ pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>, f
         let reader = Reader::open(stretch, from.as_ref());
         Box::new(move |blocks| {
             let reader = reader.map_err(Interrupted::Failed)?;
-            let consumer = Arc::clone(&reader.consumer);
-            let result = reader.read(blocks, &position);
-            let_go(consumer);
-            result
+            reader.read(blocks, &position)
         })
     })
 }
@@ -159,22 +151,22 @@ pub fn commit(topics: &Topics, group: &str, reached: &[(Kind, Vec<i64>)]) -> Res
             offsets.add_partition_offset(&topics.of(*kind), i32::try_from(partition)?, Offset::Offset(*offset))?;
         }
     }
-    let consumer = Arc::new(client::reader(topics, group, 1, false)?);
+    let consumer = client::reader(topics, group, 1, false)?;
     // The client has a patience of its own here, which nothing sets: it is asked on a thread that may be left behind.
     let (asking, (answer, answered)) = (Arc::clone(&consumer), bounded(1));
     thread::Builder::new().name("commit kafka".to_owned()).spawn(move || {
         let _ = answer.send(asking.commit(&offsets, CommitMode::Sync));
     })?;
     let done = answered.recv_timeout(ANSWER);
-    let_go(consumer);
     Ok(done.map_err(|_| anyhow!("no answer within {} s", ANSWER.as_secs()))??)
 }
 
 struct Reader {
     stretch: Arc<Stretch>,
     name: String,
-    consumer: Arc<BaseConsumer<Heard>>,
+    // Before the client, which their queues hold too.
     lanes: Vec<Lane>,
+    consumer: Closing<BaseConsumer<Heard>>,
 }
 
 /// One partition.
@@ -207,7 +199,7 @@ impl Reader {
         };
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
-        let consumer = Arc::new(client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?);
+        let consumer = client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?;
         let mut start = TopicPartitionList::new();
         for (partition, (first, _)) in places.iter().enumerate() {
             start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*first)).with_context(what)?;
@@ -221,7 +213,7 @@ impl Reader {
             let (early, begun) = (VecDeque::new(), from.is_some());
             lanes.push(Lane { partition, queue, early, begun, ended, last: first - 1, records, defect });
         }
-        Ok(Reader { stretch, name, consumer, lanes })
+        Ok(Reader { stretch, name, lanes, consumer })
     }
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {

@@ -29,7 +29,8 @@ use super::consume::LOOK;
 use super::message::{self, Told};
 use super::{Reached, Topics};
 use crate::kafka::client::{self, Heard, patience};
-use crate::kafka::closing::let_go;
+use crate::kafka::closing::Closing;
+use crate::kafka::read;
 use crate::model::Kind;
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::xml::{Ending, Record};
@@ -68,8 +69,9 @@ impl Span {
         let metadata = client::metadata(topics)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         let (mut from, mut to) = (Vec::new(), Vec::new());
-        for partition in 0..topic.partitions().len() {
-            let (low, high) = client::watermarks(consumer.client(), &name, partition)?;
+        let partitions = [(name.clone(), topic.partitions().len())];
+        let [lows, highs] = [Offset::Beginning, Offset::End].map(|which| read::offsets(&consumer, &partitions, which));
+        for (partition, (low, high)) in lows?.into_iter().zip(highs?).enumerate() {
             let next = noted.filter(|noted| noted.log == Uuid::nil()).and_then(|noted| noted.offsets.get(partition).copied());
             if let Some(next) = next.filter(|next| *next < low) {
                 bail!(
@@ -122,10 +124,7 @@ pub(in crate::sources) fn work(span: Arc<Span>, position: Arc<Position>) -> Work
     Box::new(move || {
         Box::new(move |blocks| {
             let reader = Reader::open(&span).map_err(Interrupted::Failed)?;
-            let consumer = Arc::clone(&reader.consumer);
-            let result = reader.read(blocks, &position);
-            let_go(consumer);
-            result
+            reader.read(blocks, &position)
         })
     })
 }
@@ -133,8 +132,9 @@ pub(in crate::sources) fn work(span: Arc<Span>, position: Arc<Position>) -> Work
 struct Reader<'a> {
     span: &'a Span,
     name: String,
-    consumer: Arc<BaseConsumer<Heard>>,
+    // Before the client, which their queues hold too.
     lanes: Vec<Lane>,
+    consumer: Closing<BaseConsumer<Heard>>,
     /// Ids of the span so far.
     seen: RoaringTreemap,
     records: u64,
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
     fn open(span: &'a Span) -> Result<Reader<'a>> {
         let name = span.topics.of(span.kind);
         let what = || format!("cannot read the topic {name}");
-        let consumer = Arc::new(client::reader(&span.topics, "discodiff", span.from.len(), true)?);
+        let consumer = client::reader(&span.topics, "discodiff", span.from.len(), true)?;
         let mut start = TopicPartitionList::new();
         for (partition, from) in span.from.iter().enumerate() {
             start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*from)).with_context(what)?;
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;
             lanes.push(Lane { queue, early: VecDeque::new(), next: *from, to: *to, over: false, ended: from == to });
         }
-        Ok(Reader { span, name, consumer, lanes, seen: RoaringTreemap::new(), records: 0, empty: 0 })
+        Ok(Reader { span, name, lanes, consumer, seen: RoaringTreemap::new(), records: 0, empty: 0 })
     }
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
