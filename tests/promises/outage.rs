@@ -151,8 +151,8 @@ fn a_broker_that_stops_and_starts_again_costs_time_and_nothing_else() {
             let records = broker.records(&format!("{kind}s"));
             assert!(!records.is_empty() && records.values().all(|times| *times == 1), "{kind}s after SIG{signal}");
         }
-        // Two kinds are read, the others are not asked for yet.
-        let reader = started(&home, &refresh(&broker, signal), "before-topic=2*off->1*sleep(4000)->off");
+        // Two kinds are read, and the last one is not asked for yet.
+        let reader = started(&home, &refresh(&broker, signal), "before-topic=3*off->1*sleep(4000)->off");
         begun(&home, signal);
         server.end(signal);
         sleep(Duration::from_secs(2));
@@ -206,7 +206,7 @@ fn a_broker_that_stays_away_is_told_when_patience_is_over_and_the_same_command_g
     assert!(KINDS.iter().all(|kind| broker.records(&format!("{kind}s")).values().all(|times| *times == 1)));
 
     // And while it is read from.
-    let reader = started(&home, &refresh(&broker, "state"), "before-topic=2*off->1*sleep(2000)->off;patience=return(6)");
+    let reader = started(&home, &refresh(&broker, "state"), "before-topic=3*off->1*sleep(2000)->off;patience=return(6)");
     begun(&home, "state");
     server.end("KILL");
     let gone = Instant::now();

@@ -193,6 +193,7 @@ struct Part {
 
 impl Reader {
     fn open(stretch: Arc<Stretch>, from: Option<&SourcePosition>) -> Result<Reader> {
+        fail::fail_point!("before-topic");
         let places: Vec<_> = match from {
             Some(from) => from.lanes.iter().map(|lane| (lane.last + 1, Some(lane))).collect(),
             None => stretch.attempt.begins.iter().map(|begin| (*begin, None)).collect(),
@@ -217,7 +218,6 @@ impl Reader {
     }
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
-        fail::fail_point!("before-topic");
         let size = blocks.size();
         let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
         (0..self.lanes.len()).for_each(|lane| self.tell_lag(lane, blocks));
