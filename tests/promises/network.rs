@@ -245,7 +245,7 @@ fn a_postgres_that_falls_silent_for_good_is_told_wherever_the_run_stands_and_the
         (|piece: &[u8]| has(piece, b"INSERT INTO binding")) as fn(&[u8]) -> bool,
         |piece| has(piece, b"FROM STDIN (FORMAT binary)"),
         // The last step.
-        |piece| has(piece, b"UPDATE snapshots SET completed_at"),
+        |piece| has(piece, b"UPDATE snapshots SET sha256"),
     ] {
         silenced(&home, &sink, &proxy, Snare { first: any, seen, after: 0, then: Then::Stall }, &words[..2]);
     }
@@ -263,7 +263,7 @@ fn a_neo4j_that_falls_silent_for_good_is_told_wherever_the_run_stands_and_the_sa
     let (sink, place) = (proxy.instead(&server.sink()), proxy.address.to_string());
     let words = ["Neo4j at", &place, SILENT];
     let any: fn(&[u8]) -> bool = |_| true;
-    let seen: [fn(&[u8]) -> bool; 2] = [|piece| has(piece, b"SET w.state = $state"), |piece| has(piece, b"SET s.completed_at")];
+    let seen: [fn(&[u8]) -> bool; 2] = [|piece| has(piece, b"SET w.state = $state"), |piece| has(piece, b"s.completed_at = datetime()")];
     for seen in seen {
         silenced(&home, &sink, &proxy, Snare { first: any, seen, after: 0, then: Then::Stall }, &words);
     }
