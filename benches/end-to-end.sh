@@ -33,9 +33,9 @@ trap stop_servers EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-export DISCODIFF_BENCHMARKS=$PWD/target/benchmarks.jsonl SERVERS=
-rm -f "$DISCODIFF_BENCHMARKS"
-touch "$DISCODIFF_BENCHMARKS"
+export BENCHMARKS_TOLD=$PWD/target/benchmarks.jsonl SERVERS=
+rm -f "$BENCHMARKS_TOLD"
+touch "$BENCHMARKS_TOLD"
 
 # Prints those of the rows given that are asked for.
 asked() {

@@ -1,4 +1,4 @@
-//! Gathers what benchmarks told: `benches/end-to-end.sh` runs it last, on the file that `DISCODIFF_BENCHMARKS` names.
+//! Gathers what benchmarks told: `benches/end-to-end.sh` runs it last, on the file that `BENCHMARKS_TOLD` names.
 //!
 //! Rows that were measured replace those of the same number in `benchmarks.json`, and others stay as they were, so that a run of some rows
 //! loses nothing. From that the tables of `BENCHMARKS.md` are written anew, each between two comments; what stands outside of these is
@@ -53,8 +53,8 @@ enum Told {
 type Reasons = BTreeMap<String, BTreeMap<String, String>>;
 
 fn main() -> Result<()> {
-    let Some(told) = std::env::var_os("DISCODIFF_BENCHMARKS") else {
-        println!("DISCODIFF_BENCHMARKS names no file that benchmarks told something in");
+    let Some(told) = std::env::var_os("BENCHMARKS_TOLD") else {
+        println!("BENCHMARKS_TOLD names no file that benchmarks told something in");
         return Ok(());
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));

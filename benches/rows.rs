@@ -1,4 +1,4 @@
-//! What a benchmark found, as a line of JSON: `benches/end-to-end.sh` gathers them from the file that `DISCODIFF_BENCHMARKS` names.
+//! What a benchmark found, as a line of JSON: `benches/end-to-end.sh` gathers them from the file that `BENCHMARKS_TOLD` names.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -51,7 +51,7 @@ impl<'a> Row<'a> {
             if *at_least { "at least" } else { "at most" },
             if *met { "met" } else { "not met" }
         );
-        let Some(path) = std::env::var_os("DISCODIFF_BENCHMARKS") else { return Ok(()) };
+        let Some(path) = std::env::var_os("BENCHMARKS_TOLD") else { return Ok(()) };
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         writeln!(file, "{}", serde_json::to_string(self)?)
     }

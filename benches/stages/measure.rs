@@ -58,7 +58,7 @@ pub fn stage<A, B>(
         spread.0,
         spread.1
     );
-    let Some(path) = std::env::var_os("DISCODIFF_BENCHMARKS") else { return Ok(()) };
+    let Some(path) = std::env::var_os("BENCHMARKS_TOLD") else { return Ok(()) };
     let stage = Stage { stage: name, records, bytes, seconds, limit, limit_seconds, ratio, spread };
     Ok(writeln!(OpenOptions::new().create(true).append(true).open(path)?, "{}", serde_json::to_string(&stage)?)?)
 }
