@@ -38,6 +38,9 @@ use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::sources::{self, SourcePosition};
 use crate::xml::Ending;
 
+/// How long it is waited until a new client knows the brokers.
+const KNOWN: Duration = Duration::from_secs(1);
+
 /// How long a queue is waited for before it is looked whether the run is over.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
@@ -201,6 +204,8 @@ impl Reader {
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?;
+        // Of brokers that a client knows, records are asked for at once, and else only after half a second. What fails here is told later.
+        let _ = consumer.fetch_metadata(None, KNOWN);
         let mut start = TopicPartitionList::new();
         for (partition, (first, _)) in places.iter().enumerate() {
             start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*first)).with_context(what)?;
