@@ -14,6 +14,9 @@ use super::Topics;
 use super::client::{self, ANSWER, Heard};
 use super::closing::Closing;
 
+/// How long it is waited until a new client knows the brokers.
+const KNOWN: Duration = Duration::from_secs(1);
+
 /// Calls `each` with every committed message of these partitions, from these offsets to the ends that are met.
 pub fn to_end(topics: &Topics, name: &str, from: &[(usize, Offset)], each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
     let consumer = open(topics, name, from)?;
@@ -26,12 +29,24 @@ pub fn open(topics: &Topics, name: &str, from: &[(usize, Offset)]) -> Result<Clo
     let consumer = client::reader(topics, "discodiff", from.len(), true)?;
     // Where partitions begin is asked for at once by a client that knows of brokers, and else only after half a second.
     consumer.fetch_metadata(None, ANSWER).with_context(what)?;
+    assign(&consumer, name, from.iter().copied())?;
+    Ok(consumer)
+}
+
+/// Lets a new consumer read these partitions, from these offsets on, as soon as it can. That no broker answers is told by the reading.
+pub fn begin(consumer: &BaseConsumer<Heard>, name: &str, from: impl IntoIterator<Item = i64>) -> Result<()> {
+    // Of brokers that a client knows, records are asked for at once, and else only after half a second.
+    let _ = consumer.fetch_metadata(None, KNOWN);
+    assign(consumer, name, from.into_iter().map(Offset::Offset).enumerate())
+}
+
+fn assign(consumer: &BaseConsumer<Heard>, name: &str, from: impl Iterator<Item = (usize, Offset)>) -> Result<()> {
+    let what = || format!("cannot read the topic {name}");
     let mut start = TopicPartitionList::new();
     for (partition, offset) in from {
-        start.add_partition_offset(name, i32::try_from(*partition)?, *offset).with_context(what)?;
+        start.add_partition_offset(name, i32::try_from(partition)?, offset).with_context(what)?;
     }
-    consumer.assign(&start).with_context(what)?;
-    Ok(consumer)
+    consumer.assign(&start).with_context(what)
 }
 
 /// Calls `each` with every committed message up to the ends of the consumer's partitions; those of one partition in order. What a

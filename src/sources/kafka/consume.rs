@@ -38,9 +38,6 @@ use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::sources::{self, SourcePosition};
 use crate::xml::Ending;
 
-/// How long it is waited until a new client knows the brokers.
-const KNOWN: Duration = Duration::from_secs(1);
-
 /// How long a queue is waited for before it is looked whether the run is over.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
@@ -204,13 +201,7 @@ impl Reader {
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?;
-        // Of brokers that a client knows, records are asked for at once, and else only after half a second. What fails here is told later.
-        let _ = consumer.fetch_metadata(None, KNOWN);
-        let mut start = TopicPartitionList::new();
-        for (partition, (first, _)) in places.iter().enumerate() {
-            start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*first)).with_context(what)?;
-        }
-        consumer.assign(&start).with_context(what)?;
+        read::begin(&consumer, &name, places.iter().map(|(first, _)| *first))?;
         let mut lanes = Vec::with_capacity(stretch.attempt.begins.len());
         for (partition, (first, from)) in places.into_iter().enumerate() {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;

@@ -17,11 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
+use rdkafka::Offset;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedMessage};
-use rdkafka::{Offset, TopicPartitionList};
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
@@ -158,11 +158,7 @@ impl<'a> Reader<'a> {
         let name = span.topics.of(span.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(&span.topics, "discodiff", span.from.len(), true)?;
-        let mut start = TopicPartitionList::new();
-        for (partition, from) in span.from.iter().enumerate() {
-            start.add_partition_offset(&name, i32::try_from(partition)?, Offset::Offset(*from)).with_context(what)?;
-        }
-        consumer.assign(&start).with_context(what)?;
+        read::begin(&consumer, &name, span.from.iter().copied())?;
         let mut lanes = Vec::with_capacity(span.from.len());
         for (partition, (from, to)) in span.from.iter().zip(&span.to).enumerate() {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;
