@@ -112,10 +112,8 @@ pub fn refresh_if_held(
     open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
 ) -> Result<Option<Refreshed>> {
     let begun = Instant::now();
-    let (measures, course) = (&request.measures, request.measures.course());
-    let state = State::open(&request.state)?;
-    course.enter(Phase::Opening);
-    course.holds(state.folder(), state.manifest());
+    let mut state = State::open(&request.state)?;
+    request.measures.course().holds(state.folder(), state.manifest());
     let newest = state.manifest().kinds.iter().filter_map(|(_, applied)| applied.as_ref().map(|applied| applied.month.clone())).max();
     if let Some(newest) = newest.filter(|newest| *newest > snapshot.month && !request.allowed.older) {
         tracing::info!("the state holds {newest}, and {} is offered: nothing of it is applied (--allow-older goes back)", snapshot.month);
@@ -123,17 +121,13 @@ pub fn refresh_if_held(
         refreshed.report.snapshot = newest;
         return Ok(Some(refreshed));
     }
-    let mut sinks = opening(measures, open)?;
-    let act = || {
-        let members = members(state.manifest(), &mut sinks, measures)?;
-        let plan = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())?;
-        if plan.is_some() { Ok(None) } else { refresh_opened(request, begun, snapshot, state, &mut sinks).map(Some) }
-    };
-    let result = act();
-    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
-    let refreshed = result?;
-    closed?;
-    Ok(refreshed)
+    with_sinks(&request.measures, open, |sinks| {
+        let members = members(state.manifest(), sinks, &request.measures)?;
+        match judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? {
+            None => nothing_to_do(begun, &snapshot, &mut state, &members, sinks).map(Some),
+            Some(_) => Ok(None),
+        }
+    })
 }
 
 fn refresh_to(
@@ -147,18 +141,52 @@ fn refresh_to(
     course.enter(Phase::Opening);
     measures.shows(&request.progress);
     course.holds(state.folder(), state.manifest());
-    let mut sinks = opening(measures, open)?;
-    let result = refresh_opened(request, begun, snapshot, state, &mut sinks);
-    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
-    let refreshed = result?;
-    closed?;
-    Ok(refreshed)
+    with_sinks(measures, open, |sinks| refresh_opened(request, begun, snapshot, state, sinks))
 }
 
-/// Opens sinks: the servers may be slow, and a store of before may be brought to a new form.
-fn opening(measures: &Measures, open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>) -> Result<Vec<Box<dyn Sink>>> {
-    let _waiting = measures.waits().within("sinks");
-    open()
+/// Opens sinks, and closes them, however the work with them ends.
+fn with_sinks<T>(
+    measures: &Measures,
+    open: impl FnOnce() -> Result<Vec<Box<dyn Sink>>>,
+    work: impl FnOnce(&mut [Box<dyn Sink>]) -> Result<T>,
+) -> Result<T> {
+    // The servers may be slow, and a store of before may be brought to a new form.
+    let waiting = measures.waits().within("sinks");
+    let mut sinks = open()?;
+    drop(waiting);
+    let result = work(&mut sinks);
+    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
+    let done = result?;
+    closed?;
+    Ok(done)
+}
+
+/// Where all that is offered is held, and all sinks are current.
+fn nothing_to_do(
+    begun: Instant,
+    snapshot: &Snapshot,
+    state: &mut State,
+    members: &[Member],
+    sinks: &mut [Box<dyn Sink>],
+) -> Result<Refreshed> {
+    let mut manifest = state.manifest().clone();
+    // What was begun of this very snapshot has left nothing in the sinks.
+    manifest.abandoned.extend(manifest.begun.take_if(|begun| begun.is_of(snapshot)).map(|begun| begun.epoch.number));
+    note_reached(&mut manifest, snapshot);
+    if manifest != *state.manifest() {
+        state.replace(manifest)?;
+    }
+    let mut refreshed = Refreshed::default();
+    refreshed.report.snapshot = snapshot.month.clone();
+    note_unread(state.manifest(), members, sinks, &PerKind::default(), &mut refreshed.notes);
+    note_owed(state.manifest(), sinks, &PerKind::default(), &mut refreshed.notes)?;
+    for (kind, applied) in state.manifest().kinds.iter() {
+        let withheld = applied.as_ref().filter(|applied| applied.deletes_withheld > 0 && snapshot.files[kind].is_some());
+        let why = || "they were withheld when this snapshot was applied; --allow-deletes takes them".to_owned();
+        refreshed.notes.withheld.extend(withheld.map(|applied| (kind, applied.deletes_withheld, why())));
+    }
+    refreshed.report.seconds = begun.elapsed().as_secs_f64();
+    Ok(refreshed)
 }
 
 fn refresh_opened(
@@ -170,24 +198,7 @@ fn refresh_opened(
 ) -> Result<Refreshed> {
     let members = members(state.manifest(), sinks, &request.measures)?;
     let Some(mut plan) = judge::plan(state.manifest(), &snapshot, &members, request.allowed, request.deletes())? else {
-        let mut manifest = state.manifest().clone();
-        // All sinks are current: what was begun of this very snapshot has left nothing in them.
-        manifest.abandoned.extend(manifest.begun.take_if(|begun| begun.is_of(&snapshot)).map(|begun| begun.epoch.number));
-        note_reached(&mut manifest, &snapshot);
-        if manifest != *state.manifest() {
-            state.replace(manifest)?;
-        }
-        let mut refreshed = Refreshed::default();
-        refreshed.report.snapshot = snapshot.month.clone();
-        note_unread(state.manifest(), &members, sinks, &PerKind::default(), &mut refreshed.notes);
-        note_owed(state.manifest(), sinks, &PerKind::default(), &mut refreshed.notes)?;
-        for (kind, applied) in state.manifest().kinds.iter() {
-            let withheld = applied.as_ref().filter(|applied| applied.deletes_withheld > 0 && snapshot.files[kind].is_some());
-            let why = || "they were withheld when this snapshot was applied; --allow-deletes takes them".to_owned();
-            refreshed.notes.withheld.extend(withheld.map(|applied| (kind, applied.deletes_withheld, why())));
-        }
-        refreshed.report.seconds = begun.elapsed().as_secs_f64();
-        return Ok(refreshed);
+        return nothing_to_do(begun, &snapshot, &mut state, &members, sinks);
     };
     request.measures.course().applies(plan.epoch.number, &snapshot.month);
     let _epoch = tracing::error_span!("epoch", epoch = plan.epoch.number, month = snapshot.month).entered();

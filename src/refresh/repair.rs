@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::apply::{Applied, Kept, Target, apply};
 use super::judge::newest_epoch;
 use super::mend::mend;
-use super::{Member, Plan, Request, Stand, Wrote, judge, members, opening};
+use super::{Member, Plan, Request, Stand, Wrote, judge, members, with_sinks};
 use crate::dataflows::Flow;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::Missed;
@@ -63,12 +63,7 @@ pub fn repair(request: &Request, dumps: Dumps<'_>, open: impl FnOnce() -> Result
     request.measures.shows(&request.progress);
     let mut state = State::open(&request.state)?;
     request.measures.course().holds(state.folder(), state.manifest());
-    let mut sinks = opening(&request.measures, open)?;
-    let result = repair_opened(request, dumps, &mut state, &mut sinks);
-    let closed = sinks.iter_mut().try_for_each(|sink| sink.close());
-    let repaired = result?;
-    closed?;
-    Ok(repaired)
+    with_sinks(&request.measures, open, |sinks| repair_opened(request, dumps, &mut state, sinks))
 }
 
 fn repair_opened(request: &Request, dumps: Dumps<'_>, state: &mut State, sinks: &mut [Box<dyn Sink>]) -> Result<Repaired> {
