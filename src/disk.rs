@@ -1,9 +1,14 @@
 //! Files that the program writes: for their owner only to read, as only the owner knows who else may; and what to do where a disk refuses.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a lock is waited for before it is taken for that of a run that goes on.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// How files are opened that may be made by it. Those that are there keep the rights that they have.
 pub fn options() -> OpenOptions {
@@ -20,6 +25,21 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// A folder, and those above it, where they are not there.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a file where it is missing, and locks it for as long as it is open: `true` where it is locked, `false` where another has it.
+pub fn lock(path: &Path) -> io::Result<(File, bool)> {
+    let file = options().create(true).truncate(false).read(true).open(path)?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok((file, true)),
+            // Who has just ended may have started a program, which holds what it held until it has come to be itself.
+            Err(TryLockError::WouldBlock) if begun.elapsed() < ENDING => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Ok((file, false)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// What to do about an error, for the end of a sentence.

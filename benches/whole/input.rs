@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use discodiff::sources::sha256_of_file;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest as _, Sha256};
 
 use super::decompressors::DECOMPRESSORS;
 use super::limits::dumps;
@@ -50,7 +50,7 @@ pub fn again(settings: &Settings, month: &Path) -> Result<PathBuf> {
         let mut out = GzEncoder::new(BufWriter::new(File::create(folder.join(&name))?), Compression::new(LEVEL));
         std::io::copy(&mut DECOMPRESSORS[0].1(packed), &mut out)?;
         out.finish()?.into_inner()?.sync_all()?;
-        let sum: String = Sha256::digest(fs::read(folder.join(&name))?).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (_, sum) = sha256_of_file(&folder.join(&name))?;
         stated += &format!("{sum} {name}\n");
         checksum_file = name.split('_').take(2).chain(["CHECKSUM.txt"]).collect::<Vec<_>>().join("_");
     }

@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::refresh::{FetchFirstFlags, FromFlags};
 use super::{open, output};
 use crate::sinks::Access;
-use crate::sources::{Snapshot, first_look, parse_name};
+use crate::sources::{Snapshot, a_dump_in, first_look};
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
@@ -155,8 +155,7 @@ fn months(folder: &Path) -> anyhow::Result<String> {
     }
     let mut months = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let files = fs::read_dir(entry?.path()).into_iter().flatten().flatten();
-        months.extend(files.into_iter().find_map(|file| parse_name(&file.file_name().to_string_lossy())).map(|(month, _)| month));
+        months.extend(a_dump_in(&entry?.path()).map(|(_, month)| month));
     }
     months.sort();
     let months = if months.is_empty() { "no month".to_owned() } else { months.join(", ") };

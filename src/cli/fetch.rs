@@ -1,6 +1,5 @@
 //! `discodiff fetch`: gets a month's dumps.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use super::{open, output};
 use crate::fetch::{Fetched, Fetcher, Fetching};
 use crate::settings::{FetchFlags, Flags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, load};
 use crate::telemetry::words::{bytes, duration};
-use crate::telemetry::{Cause, Measures, Phase, Progress, Style};
+use crate::telemetry::{Cause, Measures, Phase};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,7 +86,7 @@ pub fn run(args: &FetchArgs, settings: &Settings, measures: &Measures) -> anyhow
 
 /// Fetches into the folder that the settings name. Bars are done with when this ends.
 pub fn fetching<T>(settings: &Settings, measures: &Measures, work: impl FnOnce(&mut Fetcher) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let progress = Arc::new(Progress::new(Style::of(false, std::io::stderr().is_terminal())));
+    let progress = Arc::new(open::progress());
     measures.course().enter(Phase::Fetching);
     measures.shows(&progress);
     // The place may ask to be left alone for an hour; one that says nothing is given up by the client.

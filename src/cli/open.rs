@@ -93,10 +93,13 @@ pub fn each(settings: &Settings) -> Vec<(&'static str, Settings)> {
         .collect()
 }
 
+/// Begins to show how far a command is. Data goes to stdout only, so that --json and progress do not meet.
+pub fn progress() -> Progress {
+    Progress::new(Style::of(false, std::io::stderr().is_terminal()))
+}
+
 /// What a run is asked for.
 pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request> {
-    // Data goes to stdout only, so that --json and progress do not meet.
-    let style = Style::of(false, std::io::stderr().is_terminal());
     Ok(Request {
         state: settings.state_dir()?.to_owned(),
         workers: settings.workers,
@@ -107,7 +110,7 @@ pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request>
         allowed: Allowed { deletes: settings.allow_deletes, older: settings.allow_older, retry: false },
         checkpoint_interval: settings.checkpoint_interval,
         stop: Arc::clone(stop_requested()),
-        progress: Arc::new(Progress::new(style)),
+        progress: Arc::new(progress()),
         measures: Arc::clone(measures),
     })
 }

@@ -1,6 +1,5 @@
 //! `discodiff publish`: dumps into Kafka topics.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use super::exit::Exit;
 use super::{open, output, stages};
 use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, load};
 use crate::sources::kafka::{Published, Publishing, publish};
+use crate::telemetry::Measures;
 use crate::telemetry::words::{count, duration};
-use crate::telemetry::{Measures, Progress, Style};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,13 +76,12 @@ impl PublishArgs {
 
 /// Publishes, and says what came of it.
 pub fn run(args: &PublishArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
-    let style = Style::of(false, std::io::stderr().is_terminal());
     let request = Publishing {
         topics: settings.topics()?,
         partitions: settings.partitions,
         again: args.again,
         stop: Arc::clone(open::stop_requested()),
-        progress: Arc::new(Progress::new(style)),
+        progress: Arc::new(open::progress()),
         measures: Arc::clone(measures),
     };
     let published = publish(&request, settings.dumps_dir()?)?;

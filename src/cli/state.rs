@@ -1,7 +1,6 @@
 //! `discodiff state`: the state itself.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -13,7 +12,7 @@ use crate::rebuild::{Rebuilt, rebuild};
 use crate::settings::{Flags, Group, Key, Mistakes, MonitorFlags, OutputFlags, PostgresFlags, Settings, StateFlags, load};
 use crate::state::State;
 use crate::telemetry::words::count;
-use crate::telemetry::{Measures, Phase, Progress, Style};
+use crate::telemetry::{Measures, Phase};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,7 +98,7 @@ pub fn run(settings: &Settings, measures: &Measures) -> anyhow::Result<Exit> {
     measures.course().enter(Phase::Opening);
     let mut store = open::store_with_tables(settings)?;
     let mut state = State::open_anew(settings.state_dir()?)?;
-    let rebuilt = rebuild(&mut state, &mut *store, &Progress::new(Style::of(false, std::io::stderr().is_terminal())), measures)?;
+    let rebuilt = rebuild(&mut state, &mut *store, &open::progress(), measures)?;
     let sound = rebuilt.values().all(Rebuilt::is_sound);
     if settings.json {
         output::json(&json!({ "sound": sound, "state": state.manifest().state, "kinds": rebuilt }))?;

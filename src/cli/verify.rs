@@ -1,7 +1,6 @@
 //! `discodiff verify`: sinks against the state, from content; and with `--repair` back to it.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::{open, output};
 use crate::refresh::{Dumps, Wrote, repair};
 use crate::sinks::Access;
 use crate::telemetry::words::count;
-use crate::telemetry::{Measures, Phase, Progress, Style};
+use crate::telemetry::{Measures, Phase};
 use crate::verify::{Differences, Named, Verified, total, verify};
 
 use crate::settings::{Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, Settings, SinkFlags, StateFlags, load};
@@ -100,7 +99,7 @@ pub fn run(args: &VerifyArgs, settings: &Settings, measures: &Arc<Measures>) -> 
     if sinks.iter().all(|sink| sink.holds().is_feed()) {
         anyhow::bail!(NO_STORE);
     }
-    let verified = verify(settings.state_dir()?, &mut sinks, &Progress::new(Style::of(false, std::io::stderr().is_terminal())), measures)?;
+    let verified = verify(settings.state_dir()?, &mut sinks, &open::progress(), measures)?;
     let differences = total(&verified);
     if settings.json {
         output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;

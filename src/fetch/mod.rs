@@ -16,7 +16,7 @@ mod listing;
 mod retry_after;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use url::Url;
 
 use crate::disk;
 use crate::model::{Kind, PerKind};
-use crate::sources::{CHECKSUM, DumpFile, Place, Snapshot, StoppedOnRequest, checksums, parse_name, sha256_of_file};
+use crate::sources::{CHECKSUM, DumpFile, Place, Snapshot, StoppedOnRequest, a_dump_in, checksums, sha256_of_file};
 use crate::telemetry::{Progress, Subject};
 use client::Client;
 pub use error::FetchError;
@@ -111,11 +111,8 @@ impl Fetcher {
     /// Looks at the folder; asks for nothing yet.
     pub fn new(fetching: Fetching) -> Result<Fetcher, FetchError> {
         let folder = &fetching.folder;
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if parse_name(&name).is_some() {
-                return Err(FetchError::OfAMonth { folder: folder.clone(), name });
-            }
+        if let Some((name, _)) = a_dump_in(folder) {
+            return Err(FetchError::OfAMonth { folder: folder.clone(), name });
         }
         let client = Client::new(&fetching.place, &fetching.stop);
         Ok(Fetcher { client, fetching, begun: Instant::now() })
@@ -312,12 +309,9 @@ const LOCK: &str = ".fetch.lock";
 /// Held while a month is fetched.
 fn lock(folder: &Path) -> Result<File, FetchError> {
     let path = folder.join(LOCK);
-    let io = |error| FetchError::io("lock", &path, error);
     // A file, as some systems lock no folders.
-    let file = disk::options().create(true).truncate(false).open(&path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FetchError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+    match disk::lock(&path).map_err(|error| FetchError::io("lock", &path, error))? {
+        (file, true) => Ok(file),
+        (_, false) => Err(FetchError::Locked { folder: folder.to_owned() }),
     }
 }

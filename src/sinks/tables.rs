@@ -1,13 +1,15 @@
 //! What PostgreSQL and SQLite have in common: the tables, which rows and changes belong into them, and the words of their refusals.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 
 use refinery::Migration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{KindRun, Need, Run, SinkError};
+use super::error::causes;
+use super::{Class, KindRun, Need, Run, SinkError};
 use crate::model::{Change, Digest, Key, Kind, Verdict};
 
 /// Where the applied migrations are noted: a name of our own, since refinery's may be another program's.
@@ -33,6 +35,12 @@ pub(crate) const TABLES: [(&str, &[&str]); 10] = [
 /// What was applied, in the order of epochs.
 pub(crate) const SNAPSHOTS: &str = "SELECT epoch, kind, month, file, sha256, completed_at IS NOT NULL, records, rejected, deletes_withheld
     FROM snapshots ORDER BY epoch, kind";
+
+/// The error of migrations, whose library wraps the client's error in its own; `help` says what to do about that.
+pub(crate) fn not_migrated<E: Error + 'static>(place: &str, error: refinery::Error, help: fn(&E) -> &'static str) -> SinkError {
+    let help = causes(&error).find_map(|cause| cause.downcast_ref()).map_or("", help);
+    SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated{help}"), error)
+}
 
 /// What an unbound store holds under one of our names.
 pub(crate) struct Found {

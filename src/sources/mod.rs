@@ -21,7 +21,7 @@ pub use budget::{Budget, Holder};
 pub use checksums::{CHECKSUM, checksums};
 pub use dump_files::first_look;
 pub use reading::{BlockSize, Position, Reading, Surroundings, read};
-pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError, parse_name};
+pub use snapshot::{DumpFile, Folder, Place, Snapshot, SnapshotError, a_dump_in, parse_name};
 pub use stop::{Stop, StoppedOnRequest};
 pub use sum::{hexadecimal, of_file as sha256_of_file};
 pub use trail::{Lane, Mark, SourcePosition, Trail};

@@ -44,10 +44,8 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, me
     let (sender, receiver) = bounded(PIECES_AHEAD);
     let expected = file.bytes;
     let mut recorder = measures.recorder(RunStage::Decompress);
-    let proof = match &file.unproven {
-        Some(read) => Some((Summing::start(file.kind, measures.recorder(RunStage::Identify))?, file.sha256.clone(), Arc::clone(read))),
-        None => None,
-    };
+    let stated = file.unproven.clone().map(|read| (file.sha256.clone(), read));
+    let summing = stated.as_ref().map(|_| Summing::start(file.kind, measures.recorder(RunStage::Identify))).transpose()?;
     let span = tracing::error_span!("inflate", stage = RunStage::Decompress.name(), kind = file.kind.name());
     thread::Builder::new().name(format!("inflate {}", file.kind)).spawn(move || {
         let _entered = span.enter();
@@ -63,7 +61,6 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, me
             Ok(_) if changed => return tell(Piece::Failed(SnapshotError::Changed { path })),
             Ok(file) => file,
         };
-        let (summing, stated) = proof.map(|(summing, sha256, read)| (summing, (sha256, read))).unzip();
         let (file, ended) = read(Counted { file, position, summing }, &sender, &mut recorder);
         // All that it recorded is to be there when the reader finds the way closed.
         drop(recorder);
@@ -74,10 +71,10 @@ pub(super) fn pieces(file: &DumpFile, path: PathBuf, position: Arc<Position>, me
         };
         if let Some((stated, read)) = stated.filter(|_| wanted) {
             match file.sum() {
-                Ok(sha256) if sha256 == stated => drop(read.set(sha256)),
                 Ok(sha256) => {
-                    let _ = read.set(sha256);
-                    tell(Piece::Misstated);
+                    if *read.get_or_init(|| sha256) != stated {
+                        tell(Piece::Misstated);
+                    }
                 }
                 // It cannot be said which file it is that was read.
                 Err(source) => tell(Piece::Failed(SnapshotError::Io { path, source })),

@@ -246,13 +246,15 @@ pub fn parse_name(name: &str) -> Option<(String, Kind)> {
     well_formed.then(|| (format!("{}-{}", &date[..4], &date[4..6]), kind))
 }
 
+/// Name and month of a dump that the folder holds, if it is one that can be read and holds any.
+pub fn a_dump_in(folder: &Path) -> Option<(String, String)> {
+    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.into_iter().find_map(|name| parse_name(&name).map(|(month, _)| (name, month)))
+}
+
 fn hint(folder: &Path, names: &[String]) -> String {
-    let holds_dumps = |name: &&String| {
-        let entries = fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| parse_name(&entry.file_name().to_string_lossy()).is_some())
-    };
     // Of several the newest, by their names.
-    if let Some(name) = names.iter().rfind(holds_dumps) {
+    if let Some(name) = names.iter().rfind(|name| a_dump_in(&folder.join(name)).is_some()) {
         return format!("; {} does: name one month's folder", folder.join(name).display());
     }
     match names.iter().find(|name| name.contains(".xml")) {

@@ -19,10 +19,9 @@ mod manifest;
 mod parts;
 mod texts;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -37,9 +36,6 @@ use crate::disk;
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
-
-/// How long a lock is waited for before it is taken for that of a run that goes on.
-const ENDING: Duration = Duration::from_secs(1);
 
 /// A state's folder, locked.
 #[derive(Debug)]
@@ -177,16 +173,8 @@ fn lock(folder: &Path) -> Result<File, StateError> {
     disk::create_folder(folder).map_err(|source| StateError::io("create the folder", folder, source))?;
     let path = folder.join(LOCK);
     let io = |source| StateError::io("lock", &path, source);
-    let mut file = disk::options().create(true).truncate(false).read(true).open(&path).map_err(io)?;
-    let begun = Instant::now();
-    let mut tried = file.try_lock();
-    // Who has just ended may have started a program, which holds what it held until it has come to be itself.
-    while matches!(tried, Err(TryLockError::WouldBlock)) && begun.elapsed() < ENDING {
-        std::thread::sleep(Duration::from_millis(20));
-        tried = file.try_lock();
-    }
-    if let Err(error) = tried {
-        let TryLockError::WouldBlock = error else { return Err(io(error.into())) };
+    let (mut file, locked) = disk::lock(&path).map_err(io)?;
+    if !locked {
         let mut holder = String::new();
         // Who holds it is said where it can be read; that it is held is what matters.
         let _ = file.read_to_string(&mut holder);

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::harness::{Home, Ran, count, gzip, state_sums};
+use super::harness::{Home, Ran, count, gzip, sha256, state_sums};
 
 /// Refreshes to a month of artists, given as the file's bytes.
 fn artists(home: &Home, month: &str, bytes: &[u8]) -> Ran {
@@ -216,7 +215,7 @@ fn a_dump_cut_short_beside_the_checksum_of_the_whole_one_is_known_by_its_own_sha
     let again = home.refresh(&folder, "--sqlite store.sqlite");
     assert_eq!(count(&again.json(3), "artist", "inserted"), 0);
     let connection = rusqlite::Connection::open(home.path("store.sqlite")).expect("a store");
-    let own = Sha256::digest(&packed[..packed.len() / 2]).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let own = sha256(&packed[..packed.len() / 2]);
     let noted: Vec<String> = {
         let mut rows = connection.prepare("SELECT DISTINCT sha256 FROM snapshots").expect("a table");
         rows.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect()

@@ -307,13 +307,17 @@ pub fn assert_same(left: &Rows, right: &Rows, what: &str) {
     assert!(differ.is_empty(), "{what}: {} rows differ, such as {:?}", differ.len(), &differ[..differ.len().min(5)]);
 }
 
+/// In hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Writes the sha256 of a folder's dumps beside them, as Discogs does.
 pub fn state_sums(folder: &Path) {
     let mut lines = String::new();
     for entry in fs::read_dir(folder).expect("listed") {
         let path = entry.expect("an entry").path();
-        let sum = Sha256::digest(fs::read(&path).expect("read")).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        lines += &format!("{sum} {}\n", path.file_name().expect("a name").to_string_lossy());
+        lines += &format!("{} {}\n", sha256(&fs::read(&path).expect("read")), path.file_name().expect("a name").to_string_lossy());
     }
     fs::write(folder.join("discogs_20260101_CHECKSUM.txt"), lines).expect("written");
 }

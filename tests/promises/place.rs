@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use openssl::ssl::SslAcceptor;
-use sha2::{Digest, Sha256};
+
+use super::harness::sha256;
 
 /// Files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -159,8 +160,7 @@ impl Drop for Place {
 /// `CHECKSUM.txt` of these files of a month, as Discogs writes it.
 pub fn checksum(files: &Files, month: &str) -> Vec<u8> {
     let of_month = files.iter().filter(|(name, _)| name.contains(month) && name.ends_with(".xml.gz"));
-    let sum = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let lines: Vec<_> = of_month.map(|(name, bytes)| format!("{} {name}\n", sum(bytes))).collect();
+    let lines: Vec<_> = of_month.map(|(name, bytes)| format!("{} {name}\n", sha256(bytes))).collect();
     lines.into_iter().rev().collect::<String>().into_bytes()
 }
 

@@ -1,11 +1,11 @@
 //! Which of PostgreSQL's errors is retried, rejected or ends the run, and the words for those of connecting.
 
-use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::Error;
 
 use super::connect::Address;
+use crate::sinks::error::causes;
 use crate::sinks::{Class, SinkError};
 
 /// What is to be done about an SQLSTATE.
@@ -31,16 +31,7 @@ pub(super) fn class(error: &Error) -> Class {
         return class_of(state.code());
     }
     // a backend that is lost gives no SQLSTATE, only a closed connection or an error of the socket
-    if error.is_closed() || caused(error, |cause| cause.is::<io::Error>()) { Class::Retry } else { Class::Stop }
-}
-
-/// Whether any of what is behind an error is like that.
-fn caused(error: &Error, is: impl Fn(&(dyn std::error::Error + 'static)) -> bool) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source.filter(|cause| !is(*cause)) {
-        source = cause.source();
-    }
-    source.is_some()
+    if error.is_closed() || causes(error).any(|cause| cause.is::<io::Error>()) { Class::Retry } else { Class::Stop }
 }
 
 /// An answer that the client cannot read, or whose beginning promises more than comes: another kind of server's.
@@ -54,17 +45,8 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
     SinkError::new(class(&error), format!("{place}: {doing} failed{}", help(&error)), error)
 }
 
-/// The same of migrations, whose library wraps the client's error in its own.
-pub(super) fn not_migrated(place: &str, error: refinery::Error) -> SinkError {
-    let mut source = error.source();
-    while let Some(cause) = source.filter(|cause| !cause.is::<Error>()) {
-        source = cause.source();
-    }
-    let help = source.and_then(|cause| cause.downcast_ref()).map_or("", help);
-    SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated{help}"), error)
-}
-
-fn help(error: &Error) -> &'static str {
+/// What to do about it, for the end of a sentence.
+pub(super) fn help(error: &Error) -> &'static str {
     match error.code().map(|state| state.code()) {
         Some("53100") => "; make room on the server's disk, then run again",
         Some("42501") => {
@@ -87,10 +69,10 @@ pub(super) fn not_connected(Address { place, tls, .. }: &Address, error: Error) 
         Some("53300") => "the server has no connection left; use fewer workers, or raise its max_connections",
         Some("57P03") => "the server is starting or stopping; try again in a moment",
         Some("42501") => "this user may not connect to this database",
-        _ if caused(&error, |cause| cause.to_string() == "password missing") => {
+        _ if causes(&error).any(|cause| cause.to_string() == "password missing") => {
             "no password was given: name its file with --postgres-password-file, or write it into the URL"
         }
-        _ if caused(&error, is_no_greeting) => "what answers there is no PostgreSQL; name its port, 5432 unless set otherwise",
+        _ if causes(&error).any(is_no_greeting) => "what answers there is no PostgreSQL; name its port, 5432 unless set otherwise",
         _ if class(&error) == Class::Retry => "no server answers there; check host and port, and that it runs",
         _ => "it cannot be connected to",
     };

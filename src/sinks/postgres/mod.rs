@@ -32,7 +32,7 @@ use crate::model::{Change, Kind, PerKind};
 pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
 
 use connect::{Address, Backend, at_start};
-use error::{failed, not_migrated};
+use error::{failed, help};
 use merge::Rows;
 
 mod embedded {
@@ -287,7 +287,7 @@ impl Sink for Postgres {
         self.with(Some(MIGRATIONS * patience()), async |client| {
             let mut migrations = embedded::migrations::runner().set_grouped(true);
             let migrated = migrations.set_migration_table_name(MIGRATIONS_TABLE).run_async(client).await;
-            migrated.map(drop).map_err(|e| not_migrated(&place, e))
+            migrated.map(drop).map_err(|e| tables::not_migrated(&place, e, help))
         })?;
         let (number, empty) = self.with(Some(patience()), async |client| {
             let begin = async {

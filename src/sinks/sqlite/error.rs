@@ -1,7 +1,5 @@
 //! Which of SQLite's errors is retried, rejected or ends the run.
 
-use std::error::Error as _;
-
 use rusqlite::{Error, ErrorCode};
 
 use crate::sinks::{Class, SinkError};
@@ -24,17 +22,8 @@ pub(super) fn failed(place: &str, doing: &str, error: Error) -> SinkError {
     SinkError::new(class(&error), format!("{place}: {doing} failed{}", help(&error)), error)
 }
 
-/// The same of migrations, whose library wraps SQLite's error in its own.
-pub(super) fn not_migrated(place: &str, error: refinery::Error) -> SinkError {
-    let mut source = error.source();
-    while let Some(cause) = source.filter(|cause| !cause.is::<Error>()) {
-        source = cause.source();
-    }
-    let help = source.and_then(|cause| cause.downcast_ref()).map_or("", help);
-    SinkError::new(Class::Stop, format!("{place}: its tables could not be made or migrated{help}"), error)
-}
-
-fn help(error: &Error) -> &'static str {
+/// What to do about it, for the end of a sentence.
+pub(super) fn help(error: &Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "; it is no SQLite database, name another file",
         Some(ErrorCode::ReadOnly) => "; make the file and its folder writable",

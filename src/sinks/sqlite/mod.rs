@@ -23,7 +23,7 @@ use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
 use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
 use crate::disk;
 use crate::model::{Kind, PerKind};
-use error::{failed, not_migrated};
+use error::{failed, help};
 
 mod embedded {
     refinery::embed_migrations!("src/sinks/sqlite/migrations");
@@ -262,7 +262,7 @@ impl Sink for Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
         let mut migrations = embedded::migrations::runner().set_grouped(true);
-        migrations.set_migration_table_name(MIGRATIONS_TABLE).run(connection).map_err(|e| not_migrated(&place, e))?;
+        migrations.set_migration_table_name(MIGRATIONS_TABLE).run(connection).map_err(|e| tables::not_migrated(&place, e, help))?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         let number = bind(&tx, run).and_then(|number| tx.commit().map(|()| number)).map_err(fail)?;
         self.run = Some(number);
