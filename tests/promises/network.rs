@@ -289,7 +289,7 @@ fn brokers_that_fall_silent_for_good_are_told_and_the_same_command_goes_on() {
     // While it is read from: two kinds are, and the last one is not asked for yet.
     let points = "patience=return(3);before-topic=3*off->1*sleep(1500)->off";
     let mut child = start_by(&proxy, &broker, &home, &refresh("--sqlite store.sqlite"), points);
-    while std::fs::metadata(home.path("store.sqlite-wal")).map_or(0, |file| file.len()) < 300_000 {
+    while std::fs::metadata(home.path("store.sqlite")).map_or(0, |file| file.len()) < 300_000 {
         assert!(child.try_wait().expect("asked").is_none(), "it has begun");
         sleep(Duration::from_millis(10));
     }

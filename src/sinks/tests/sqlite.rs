@@ -61,6 +61,26 @@ fn a_reader_may_have_the_file_open_while_a_run_writes_and_ends() -> Outcome {
 }
 
 #[test]
+fn a_file_is_filled_without_a_write_ahead_log_and_its_readers_see_whole_batches() -> Outcome {
+    let store = InFile::new()?;
+    let (state, rows) = (Uuid::new_v4(), || store.sql("SELECT count(*) FROM artists"));
+    let mut sink = store.open(Access::Write)?;
+    let mut writer = begin(&mut *sink, &run(state, epoch(1), Need::Everything))?;
+    for number in 1..4 {
+        let two = [2 * number, 2 * number + 1].map(|id| artist(id, Verdict::Insert, "A"));
+        writer.write(&batch(number, two.to_vec()), 0)?;
+        assert_eq!(rows()?, [[(2 * number).to_string()]]);
+    }
+    let log = || files(&store).map(|names| names.iter().any(|name| name.ends_with("-wal")));
+    assert!(!log()?);
+    drop(writer);
+    sink.close()?;
+    begin(&mut *sink, &run(state, epoch(2), Need::Changes))?.write(&batch(1, vec![artist(9, Verdict::Insert, "A")]), 0)?;
+    assert!(log()?);
+    Ok(())
+}
+
+#[test]
 fn what_is_no_file_for_us_is_refused_with_words() -> Outcome {
     let store = InFile::new()?;
     let refused = |path: &Path, words: &str| {
