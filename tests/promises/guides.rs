@@ -116,6 +116,17 @@ fn every_command_and_flag_in_the_guides_is_one_of_the_programs() {
 }
 
 #[test]
+fn the_commands_of_a_walk_name_the_same_store_each_time() {
+    for name in ["monthly-run.md", "replay-and-repair.md", "cluster.md", "tuning.md"] {
+        let commands = commands(&page(name));
+        let of_the_state = commands.iter().filter(|line| line.contains(" --state state") && !line.contains(" state rebuild "));
+        let sinks = ["--sqlite ", "--postgres ", "--null"];
+        let bare: Vec<_> = of_the_state.filter(|line| !sinks.iter().any(|sink| line.contains(sink))).collect();
+        assert!(bare.is_empty(), "{name}: these go to another store than those above them: {bare:#?}");
+    }
+}
+
+#[test]
 fn every_page_is_in_the_summary() {
     let summary = page("SUMMARY.md");
     for file in names_in(&folder(), "md").iter().filter(|file| !file.ends_with("SUMMARY.md")) {
