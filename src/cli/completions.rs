@@ -10,10 +10,13 @@ const EXAMPLES: &str = "\
 Examples:
   source <(discodiff completions bash)
       for this shell alone
+  mkdir -p ~/.local/share/bash-completion/completions
   discodiff completions bash > ~/.local/share/bash-completion/completions/discodiff
       for each bash that comes, where the package bash-completion is installed
+  mkdir -p ~/.zfunc
   discodiff completions zsh > ~/.zfunc/_discodiff
       for zsh, with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
+  mkdir -p ~/.config/fish/completions
   discodiff completions fish > ~/.config/fish/completions/discodiff.fish";
 
 /// What `discodiff completions` takes.
