@@ -302,6 +302,9 @@ fn versions_in_containers_are_those_that_are_tested_and_released() {
     let ours = format!("discodiff:{}", env!("CARGO_PKG_VERSION"));
     assert!(services(&compose).values().filter(|service| is_ours(service)).all(|service| service["image"] == ours.as_str()));
     assert!(text("docker/kubernetes/cronjob.yaml").contains(&format!("image: {ours}")));
+    for path in ["docker/README.md", "docker/Dockerfile"] {
+        assert!(text(path).contains(&format!("docker build -f docker/Dockerfile -t {ours} .")), "{path} builds an image of another name");
+    }
     assert!(instructions("ARG").contains(&format!("VERSION={}", env!("CARGO_PKG_VERSION"))));
     let needed = cargo.lines().find_map(|line| line.strip_prefix("rust-version = \"1.")).expect("a version").trim_end_matches('"');
     let used = instructions("FROM")[0].strip_prefix("rust:1.").expect("Rust").split('.').next().expect("a number").to_owned();
@@ -356,6 +359,28 @@ fn the_units_are_ones_that_systemd_takes() {
     let units = [home.path("discodiff.service"), home.path("discodiff.timer")];
     let ran = Ran::of(&verify.args(["verify", "--man=no"]).args(units).output().expect("it starts"));
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_command_given_by_hand_has_the_units_user_folders_and_passwords() {
+    let unit = text("docker/systemd/discodiff.service").replace("%S", "/var/lib").replace("%d", "/run/credentials/discodiff-now.service");
+    let guide = text("docker/README.md");
+    let names = ["User=", "UMask=", "StateDirectory=", "StateDirectoryMode=", "EnvironmentFile=", "LoadCredential="];
+    let properties = unit.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).map(|line| format!("-p {line} "));
+    let environment = unit.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(str::split_whitespace);
+    let settings = environment.filter(|pair| pair.contains("_PASSWORD_FILE=") || pair.starts_with("DISCODIFF_STATE="));
+    let needed: Vec<_> = properties.chain(settings.map(|pair| format!("-E {pair} "))).collect();
+    assert!(needed.len() >= 10, "{needed:?}");
+    let lacking: Vec<_> = needed.iter().filter(|part| !guide.contains(part.as_str())).collect();
+    assert!(lacking.is_empty(), "docker/README.md lacks {lacking:?}");
+}
+
+#[test]
+fn who_reads_metrics_from_the_units_folder_is_let_into_it() {
+    let unit = text("docker/systemd/discodiff.service");
+    // With a user that systemd makes for the run, what is preserved is below /run/private, which only root can enter.
+    assert!(unit.contains("\nRuntimeDirectoryPreserve=yes\n") && unit.contains("\nRuntimeDirectoryMode=0755\n"));
+    assert!(!unit.contains("\nDynamicUser="));
 }
 
 #[test]
