@@ -1,13 +1,14 @@
 //! Writing edges: many at once, grouped so that the labels of both ends stand in the statement, and unique indexes find them.
 //!
 //! All groups go in one statement: the client lets the server's operating system wait for the rest of a message (it does not set
-//! `TCP_NODELAY`), some tens of milliseconds for each large one.
+//! `TCP_NODELAY`), some tens of milliseconds for each large one. And it is the same statement whatever groups a batch has, so that the
+//! server plans it once.
 
 use std::collections::BTreeMap;
 
 use neo4rs::{BoltType, Query};
 
-use super::connect::Tx;
+use super::connect::{Tx, planned_once};
 use super::nodes::identity;
 use super::values;
 use crate::model::graph::{Edge, Node, Relation, category};
@@ -33,8 +34,9 @@ pub(super) const SHAPES: [(Relation, &str, &str); 14] = [
 
 type Shape = (Relation, &'static str, &'static str);
 
+/// Edges by shape, of which all are there.
 fn groups<'e>(edges: impl Iterator<Item = &'e Edge>) -> BTreeMap<Shape, Vec<&'e Edge>> {
-    let mut groups: BTreeMap<Shape, Vec<&Edge>> = BTreeMap::new();
+    let mut groups: BTreeMap<Shape, Vec<&Edge>> = SHAPES.map(|shape| (shape, Vec::new())).into();
     for edge in edges {
         groups.entry((edge.relation, edge.source.label(), edge.target.label())).or_default().push(edge);
     }
@@ -88,16 +90,16 @@ fn new((relation, ..): Shape) -> String {
 /// One statement over all groups; gives for how many rows of all both ends were found.
 async fn over<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Item = &'e Edge>, act: impl Fn(Shape) -> String) -> Result<u64, SinkError> {
     let groups = groups(edges);
-    if groups.is_empty() {
+    if groups.values().all(Vec::is_empty) {
         return Ok(0);
     }
-    let (mut statement, mut sum, mut params) = (String::new(), String::new(), Vec::new());
+    let (mut statement, mut sum, mut lists) = (String::new(), String::new(), Vec::new());
     for (i, (shape, edges)) in groups.into_iter().enumerate() {
-        statement += &format!("CALL {{ UNWIND $g{i} AS r {} {} RETURN count(*) AS c{i} }} ", ends(shape), act(shape));
+        statement += &format!("CALL {{ UNWIND $all[{i}] AS r {} {} RETURN count(*) AS c{i} }} ", ends(shape), act(shape));
         sum += &format!("{}c{i}", if i == 0 { "" } else { " + " });
-        params.push((format!("g{i}"), values::list(edges.into_iter().map(row))));
+        lists.push(values::list(edges.into_iter().map(row)));
     }
-    tx.number(Query::new(format!("{statement}RETURN {sum} AS n")).params(params)).await
+    tx.number(planned_once(&format!("{statement}RETURN {sum} AS n"), lists)).await
 }
 
 /// Adds edges that are known not to be there; gives for how many of them both ends were found.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use neo4rs::{BoltType, Query};
 use roaring::RoaringTreemap;
 
-use super::connect::Tx;
+use super::connect::{Tx, planned_once};
 use super::values;
 use crate::model::graph::{Edge, Node, Projection, Properties};
 use crate::model::{Digest, Key, Kind, PerKind};
@@ -53,12 +53,12 @@ pub(super) async fn write(tx: &mut Tx<'_>, kind: Kind, rows: Vec<BoltType>, anyw
     // what is set is all that there is: a stub is none any more
     let differs = if anyway { "true" } else { "was IS NULL OR was <> r.hash" };
     let write = format!(
-        "UNWIND $rows AS r MERGE (n:{} {{id: r.id}}) WITH n, r, n.hash AS was WHERE {differs}
+        "UNWIND $all[0] AS r MERGE (n:{} {{id: r.id}}) WITH n, r, n.hash AS was WHERE {differs}
          SET n = r RETURN sum(CASE WHEN was IS NULL THEN 1 ELSE 0 END) AS inserted, count(*) AS written",
         kind.label()
     );
-    let write = Query::new(write).param("rows", values::list(rows));
-    let written = tx.first(write, |row| Ok((row.get::<u64>("inserted")?, row.get::<u64>("written")?))).await?;
+    let written =
+        tx.first(planned_once(&write, [values::list(rows)]), |row| Ok((row.get::<u64>("inserted")?, row.get::<u64>("written")?))).await?;
     let (inserted, written) = written.unwrap_or_default();
     tally.inserted += inserted;
     tally.updated += written - inserted;
@@ -71,7 +71,8 @@ pub(super) async fn create(tx: &mut Tx<'_>, kind: Kind, rows: Vec<BoltType>, tal
         return Ok(());
     }
     tally.inserted += rows.len() as u64;
-    tx.run(Query::new(format!("UNWIND $rows AS r CREATE (n:{}) SET n = r", kind.label())).param("rows", values::list(rows))).await
+    let create = format!("UNWIND $all[0] AS r CREATE (n:{}) SET n = r", kind.label());
+    tx.run(planned_once(&create, [values::list(rows)])).await
 }
 
 /// Makes stubs of nodes of a kind, and gives the number of those that were none, or of all where stubs are made bare `anyway`.
@@ -82,10 +83,10 @@ pub(super) async fn delete(tx: &mut Tx<'_>, kind: Kind, ids: &RoaringTreemap, an
     let label = kind.label();
     let wanted = if anyway { "true" } else { "n.stub IS NULL OR n.stub <> true" };
     let delete = format!(
-        "UNWIND $ids AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) WHERE {wanted}
+        "UNWIND $all[0] AS x MATCH (n:{label} {{id: x}}) USING INDEX SEEK n:{label}(id) WHERE {wanted}
          SET n = {{id: x, stub: true}} RETURN count(*) AS n"
     );
-    tx.number(Query::new(delete).param("ids", values::ids(ids))).await
+    tx.number(planned_once(&delete, [values::ids(ids)])).await
 }
 
 /// Nodes that are removed in one transaction: each may have many relationships.
@@ -181,15 +182,12 @@ pub(super) async fn ends<'e>(
         }
     };
     let name = |label: &&str| format!("MERGE (:{label} {{name: x}})");
-    let all = Kind::ALL.into_iter().map(stub).chain(NAMED.iter().map(name)).zip(records.0.into_iter().chain(names));
-    let (mut statement, mut lists) = (String::new(), Vec::new());
-    for (make, list) in all.filter(|(_, list)| !list.is_empty()) {
-        statement += &format!("CALL {{ UNWIND $l{} AS x {make} }} ", lists.len());
-        lists.push(list);
-    }
-    if lists.is_empty() {
+    let lists: Vec<_> = records.0.into_iter().chain(names).collect();
+    if lists.iter().all(Vec::is_empty) {
         return Ok(());
     }
-    let query = Query::new(statement + "RETURN 1").params(lists.into_iter().enumerate().map(|(i, l)| (format!("l{i}"), values::list(l))));
-    tx.run(query).await
+    // The same statement whatever is missing, so that it is planned once.
+    let makes = Kind::ALL.into_iter().map(stub).chain(NAMED.iter().map(name)).enumerate();
+    let statement: String = makes.map(|(i, make)| format!("CALL {{ UNWIND $all[{i}] AS x {make} }} ")).collect();
+    tx.run(planned_once(&format!("{statement}RETURN 1"), lists.into_iter().map(values::list))).await
 }

@@ -7,7 +7,7 @@ use neo4rs::{BoltType, Query};
 use roaring::RoaringTreemap;
 
 use super::binding::fence;
-use super::connect::Connection;
+use super::connect::{Connection, planned_once};
 use super::nodes::{NAMED, identity};
 use super::values;
 use crate::model::graph::{Edge, Node};
@@ -73,7 +73,7 @@ fn loose(label: &str) -> &'static str {
 fn slice(connection: &mut Connection, run: i64, statement: &str, of: BoltType) -> Result<u64, SinkError> {
     connection.transaction("removing what nothing points at", Some(patience()), async |tx| {
         fence(tx, run).await?;
-        tx.number(Query::new(statement.to_owned()).param("all", of.clone())).await
+        tx.number(planned_once(statement, [of.clone()])).await
     })
 }
 
@@ -82,7 +82,7 @@ pub(super) fn candidates(connection: &mut Connection, run: i64, candidates: &Can
     let statement = |label: &str| {
         let identity = identity(label);
         format!(
-            "UNWIND $all AS x MATCH (n:{label} {{{identity}: x}}) USING INDEX SEEK n:{label}({identity}) WHERE {} DELETE n RETURN count(*) AS n",
+            "UNWIND $all[0] AS x MATCH (n:{label} {{{identity}: x}}) USING INDEX SEEK n:{label}({identity}) WHERE {} DELETE n RETURN count(*) AS n",
             loose(label)
         )
     };
@@ -119,7 +119,7 @@ pub(super) fn whole(connection: &mut Connection, run: i64) -> Result<u64, SinkEr
             })?;
             // looked at once more: what was read may have changed since
             let statement = format!(
-                "UNWIND $all AS x MATCH (n) WHERE elementId(n) = x AND n:{label} AND {} DELETE n RETURN count(*) AS n",
+                "UNWIND $all[0] AS x MATCH (n) WHERE elementId(n) = x AND n:{label} AND {} DELETE n RETURN count(*) AS n",
                 loose(label)
             );
             let before = removed;
