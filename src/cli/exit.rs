@@ -9,7 +9,7 @@ pub enum Exit {
     Complete = 0,
     /// It could not be done; the state is as the last complete run left it.
     Failed = 1,
-    /// The command or a setting is wrong; nothing was begun.
+    /// The command, a flag or a setting is wrong by itself; nothing was begun.
     Usage = 2,
     /// All was done, but records were rejected, deletes withheld, or a sink is still behind.
     Incomplete = 3,

@@ -50,7 +50,7 @@ settings file, discodiff.toml in this folder or the one that --config names.
 Exit status:
   0  complete
   1  failed; the same command goes on, and what was complete before stays
-  2  the command or a setting is wrong; nothing was begun
+  2  the command, a flag or a setting is wrong by itself; nothing was begun
   3  complete, but records were rejected, deletes withheld, or a sink is still behind
   4  stopped on request; the same command goes on
 

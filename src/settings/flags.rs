@@ -20,6 +20,7 @@ pub struct Flags {
     pub(super) needed: Vec<Key>,
     pub(super) needs_dumps: bool,
     pub(super) has_sinks: bool,
+    pub(super) may_fetch: bool,
 }
 
 impl Flags {
@@ -226,8 +227,8 @@ pub struct MonitorFlags {
     /// Serve /metrics (for Prometheus), /health and /ready there while the command runs; a port alone is one of this machine only
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Monitoring")]
     pub listen: Option<String>,
-    /// Keep the metrics in this file too, for what is seen once the command has ended: the textfile collector of node_exporter reads *.prom
-    #[arg(long, value_name = "FILE", help_heading = "Monitoring")]
+    /// Keep the metrics in this file too, for what is seen once the command has ended, or in this folder, as discodiff-COMMAND.prom: the textfile collector of node_exporter reads *.prom
+    #[arg(long, value_name = "FILE|DIR", help_heading = "Monitoring")]
     pub metrics_file: Option<PathBuf>,
 }
 
@@ -239,6 +240,7 @@ impl Group for DumpsFlags {
 
 impl Group for FetchFlags {
     fn put(&self, flags: &mut Flags) {
+        flags.may_fetch = true;
         flags.give(Key::FetchUrl, self.fetch_url.as_ref());
     }
 }

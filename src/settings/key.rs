@@ -192,9 +192,7 @@ impl Key {
     /// What it is for, said where it is missing.
     pub const fn purpose(self) -> &'static str {
         match self {
-            Key::Dumps => {
-                "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on; where they are fetched, the folder above those of the months"
-            }
+            Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
             Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
             Key::State => {
                 "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \

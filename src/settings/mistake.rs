@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use super::key::Key;
 
-/// Where a value came from, the weakest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// Built in.
     #[default]
     Default,
-    /// This settings file.
-    File(PathBuf),
+    /// This line of this settings file.
+    File(PathBuf, usize),
     /// The environment.
     Environment,
     /// The command line.
@@ -20,11 +20,21 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The place of one setting there: `--workers`, `DISCODIFF_WORKERS`, `discodiff.toml: workers`.
+    /// How strong it is: a higher number wins.
+    pub const fn layer(&self) -> u8 {
+        match self {
+            Origin::Default => 0,
+            Origin::File(..) => 1,
+            Origin::Environment => 2,
+            Origin::Flag => 3,
+        }
+    }
+
+    /// The place of one setting there: `--workers`, `DISCODIFF_WORKERS`, `discodiff.toml, line 3: workers`.
     pub fn place(&self, key: Key) -> String {
         match self {
             Origin::Default => format!("default: {key}"),
-            Origin::File(path) => format!("{}: {key}", path.display()),
+            Origin::File(path, line) => format!("{}, line {line}: {key}", path.display()),
             Origin::Environment => key.variable(),
             Origin::Flag => key.flag(),
         }
@@ -56,9 +66,9 @@ impl Mistakes {
         self.0.push(Mistake { place: place.into(), words: words.into() });
     }
 
-    /// Notes that a setting is missing that cannot be done without.
-    pub fn add_missing(&mut self, key: Key) {
-        let words = format!("is needed: {} (or {}, or `{key}` in the settings file)", key.purpose(), key.variable());
+    /// Notes that a setting is missing that cannot be done without, and what is said of it beside its purpose.
+    pub fn add_missing(&mut self, key: Key, beside: &str) {
+        let words = format!("is needed: {}{beside} (or {}, or `{key}` in the settings file)", key.purpose(), key.variable());
         self.add(key.flag(), words);
     }
 

@@ -117,7 +117,7 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where metrics, health and readiness are served, if anywhere.
     pub listen: Option<SocketAddr>,
-    /// The file that metrics are written to, if any.
+    /// The file that metrics are written to, or the folder of a file for each command, if any.
     pub metrics_file: Option<PathBuf>,
     origins: BTreeMap<Key, Origin>,
 }
@@ -153,7 +153,7 @@ impl Settings {
     /// Where both stores with tables are named, keeps that of the strongest layer, else PostgreSQL: for commands that ask one.
     pub fn keep_one_with_tables(&mut self) {
         if self.sqlite.is_some() && self.postgres.is_some() {
-            if self.origin(Key::Sqlite) > self.origin(Key::Postgres) {
+            if self.origin(Key::Sqlite).layer() > self.origin(Key::Postgres).layer() {
                 self.postgres = None;
             } else {
                 self.sqlite = None;
@@ -212,7 +212,7 @@ impl Settings {
 fn needed<T: ?Sized>(key: Key, given: Option<&T>) -> Result<&T, Mistakes> {
     given.ok_or_else(|| {
         let mut mistakes = Mistakes::default();
-        mistakes.add_missing(key);
+        mistakes.add_missing(key, "");
         mistakes
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use toml::{Spanned, Value};
 use url::Url;
 
 use super::flags::Flags;
@@ -13,6 +14,9 @@ use super::mistake::{Mistakes, Origin};
 use super::value::{self, FeedPlace, Raw};
 use super::{Secret, Settings};
 use crate::sinks::postgres::{ConnectionString, Protection, TlsFiles};
+
+/// What `dumps` is for, beside its purpose, where a command may fetch.
+const FETCHED: &str = "; where they are fetched, the folder above those of the months";
 
 /// The settings from flags over environment over file over defaults, or everything that is wrong with them.
 ///
@@ -30,7 +34,7 @@ pub fn resolve(
     for (key, raw) in &flags.given {
         resolver.layers.push((*key, Origin::Flag, raw.clone()));
     }
-    resolver.finish(&flags.needed, flags.needs_dumps, flags.has_sinks)
+    resolver.finish(flags)
 }
 
 #[derive(Default)]
@@ -43,20 +47,22 @@ struct Resolver {
 
 impl Resolver {
     fn read_file(&mut self, path: &Path, text: &str) {
-        let table = match text.parse::<toml::Table>() {
+        let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+        let table = match toml::from_str::<BTreeMap<Spanned<String>, Value>>(text) {
             Ok(table) => table,
             Err(error) => {
                 // Not the error's own Display: it quotes the line, which may hold a password.
-                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-                let line = before.matches('\n').count() + 1;
+                let line = line(error.span().map_or(0, |span| span.start));
                 return self.mistakes.add(format!("{}, line {line}", path.display()), format!("is no TOML: {}", error.message()));
             }
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         for (name, value) in table {
+            let line = line(name.span().start);
+            let name = name.into_inner();
             match Key::from_name(&name) {
-                Some(key) => self.layers.push((key, Origin::File(path.to_owned()), Raw::Toml(value, folder.to_owned()))),
-                None => self.unknown(format!("{}: {name}", path.display()), key::meant(&name).map(|key| key.to_string())),
+                Some(key) => self.layers.push((key, Origin::File(path.to_owned(), line), Raw::Toml(value, folder.to_owned()))),
+                None => self.unknown(format!("{}, line {line}: {name}", path.display()), key::meant(&name).map(|key| key.to_string())),
             }
         }
     }
@@ -95,7 +101,7 @@ impl Resolver {
         taken
     }
 
-    fn finish(mut self, needed: &[Key], needs_dumps: bool, has_sinks: bool) -> Result<Settings, Mistakes> {
+    fn finish(mut self, flags: &Flags) -> Result<Settings, Mistakes> {
         let mut settings = Settings {
             dumps: self.take(Key::Dumps, value::path),
             fetch: self.take(Key::Fetch, value::boolean).unwrap_or(false),
@@ -153,11 +159,11 @@ impl Resolver {
         let neo4j = |url: &str| url.parse::<url::Url>().is_ok_and(|url| url.password().is_some());
         self.check_password(Key::Neo4j, Key::Neo4jPasswordFile, &settings.neo4j, &settings.neo4j_password_file, neo4j);
         // Which of the two is missing can be said only when it is known where dumps come from.
-        let source = needs_dumps.then_some(if settings.kafka { Key::Brokers } else { Key::Dumps });
+        let source = flags.needs_dumps.then_some(if settings.kafka { Key::Brokers } else { Key::Dumps });
         let in_topics = settings.document_topics.is_some() || matches!(settings.feed, Some(FeedPlace::Topic(_)));
-        let sinks = (has_sinks && in_topics && source != Some(Key::Brokers)).then_some(Key::Brokers);
-        for key in source.iter().chain(&sinks).chain(needed).filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
-            self.mistakes.add_missing(*key);
+        let sinks = (flags.has_sinks && in_topics && source != Some(Key::Brokers)).then_some(Key::Brokers);
+        for key in source.iter().chain(&sinks).chain(&flags.needed).filter(|key| !self.layers.iter().any(|(given, _, _)| given == *key)) {
+            self.mistakes.add_missing(*key, if flags.may_fetch && *key == Key::Dumps { FETCHED } else { "" });
         }
         settings.origins = self.origins;
         if self.mistakes.is_empty() { Ok(settings) } else { Err(self.mistakes) }
@@ -170,7 +176,7 @@ impl Resolver {
         }
         let null = self.origins.get(&Key::Null).cloned().unwrap_or_default();
         for key in [Key::Sqlite, Key::Postgres, Key::Neo4j, Key::DocumentTopics, Key::Feed] {
-            match self.origins.get(&key).map(|sink| sink.cmp(&null)) {
+            match self.origins.get(&key).map(|sink| sink.layer().cmp(&null.layer())) {
                 Some(std::cmp::Ordering::Greater) => settings.null = false,
                 Some(std::cmp::Ordering::Equal) => {
                     self.mistakes
@@ -193,8 +199,8 @@ impl Resolver {
         let Some(kafka) = self.origins.get(&Key::Kafka).filter(|_| settings.kafka) else { return };
         let fetch = self.origins.get(&Key::Fetch).filter(|_| settings.fetch).map(|origin| (origin, Key::Fetch));
         let dumps = self.origins.get(&Key::Dumps).map(|origin| (origin, Key::Dumps));
-        let Some((folder, key)) = fetch.into_iter().chain(dumps).max_by_key(|(origin, _)| *origin) else { return };
-        match kafka.cmp(folder) {
+        let Some((folder, key)) = fetch.into_iter().chain(dumps).max_by_key(|(origin, _)| origin.layer()) else { return };
+        match kafka.layer().cmp(&folder.layer()) {
             std::cmp::Ordering::Greater => {
                 settings.fetch = false;
                 settings.dumps = None;

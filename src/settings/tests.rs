@@ -39,7 +39,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(settings.delete_limit_percent, 5.0);
     assert_eq!(settings.origin(Key::Workers), Origin::Flag);
     assert_eq!(settings.origin(Key::Memory), Origin::Environment);
-    assert_eq!(settings.origin(Key::Log), Origin::File("/etc/discodiff.toml".into()));
+    assert_eq!(settings.origin(Key::Log), Origin::File("/etc/discodiff.toml".into(), 3));
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn all_mistakes_are_listed_at_once_each_with_its_place_and_what_would_be_right()
     let said = mistakes(resolve(&flags(&[(Key::Workers, "0")]).needing(&[Key::State]), variables, file(text)));
     for expected in [
         "9 mistakes in the settings:\n  - ",
-        "- /etc/discodiff.toml: wrokers: no such setting; did you mean workers?",
-        "- /etc/discodiff.toml: memory: \"5\" is wrong; right is a size of at least 64MiB",
-        "- /etc/discodiff.toml: json: a value of type string is wrong; right is true or false",
-        "- /etc/discodiff.toml: postgres: a value of type table is wrong; right is a URL",
+        "- /etc/discodiff.toml, line 1: wrokers: no such setting; did you mean workers?",
+        "- /etc/discodiff.toml, line 2: memory: \"5\" is wrong; right is a size of at least 64MiB",
+        "- /etc/discodiff.toml, line 3: json: a value of type string is wrong; right is true or false",
+        "- /etc/discodiff.toml, line 4: postgres: a value of type table is wrong; right is a URL",
         "- DISCODIFF_MEMROY: no such setting; did you mean DISCODIFF_MEMORY?",
         "- DISCODIFF_LOG_FORMAT: \"xml\" is wrong; right is \"text\" or \"json\"",
         "- DISCODIFF_RABBITMQ: no such setting\n",
@@ -199,7 +199,11 @@ fn dumps_come_from_topics_or_from_a_folder_as_the_stronger_layer_says() {
 fn what_is_missing_follows_from_where_dumps_come_from() {
     let said = mistakes(resolve(&flags(&[(Key::Kafka, "true")]).needing_dumps(), [], None));
     assert!(said.contains("--brokers: is needed") && !said.contains("--dumps"), "{said}");
-    assert!(mistakes(resolve(&Flags::default().needing_dumps(), [], None)).contains("--dumps: is needed"));
+    let above = "; where they are fetched, the folder above those of the months";
+    let said = mistakes(resolve(&Flags::default().needing_dumps(), [], None));
+    assert!(said.contains("--dumps: is needed") && !said.contains(above), "{said}");
+    let said = mistakes(resolve(&Flags::of(&[&FetchFlags::default()]).needing_dumps(), [], None));
+    assert!(said.contains("--dumps: is needed") && said.contains(above), "{said}");
 }
 
 #[test]
@@ -238,7 +242,10 @@ fn what_kafka_asks_for_is_given_together_or_the_missing_part_is_named() {
     assert!(said.contains("--kafka-ca: is of no use without --kafka-tls"), "{said}");
     assert!(said.contains("--kafka-key: is of no use without --kafka-certificate"), "{said}");
     let said = mistakes(resolve(&Flags::default(), [], file("kafka_password = 5\n")));
-    assert!(said.contains("/etc/discodiff.toml: kafka_password: what is given is wrong; right is a text in quotes, not empty"), "{said}");
+    assert!(
+        said.contains("/etc/discodiff.toml, line 1: kafka_password: what is given is wrong; right is a text in quotes, not empty"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -247,6 +254,9 @@ fn a_flag_can_take_encryption_back_and_leaves_its_certificates_alone() {
     let brokers = |given: &[(Key, &str)]| resolve(&flags(given), [], file(text)).expect("settings").topics();
     assert!(brokers(&[(Key::KafkaTls, "false")]).expect("topics").brokers.tls.is_none());
     assert!(
-        brokers(&[]).expect_err("the file is not there").to_string().contains("/etc/discodiff.toml: kafka_ca: /etc/ca.pem cannot be read")
+        brokers(&[])
+            .expect_err("the file is not there")
+            .to_string()
+            .contains("/etc/discodiff.toml, line 3: kafka_ca: /etc/ca.pem cannot be read")
     );
 }

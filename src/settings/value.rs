@@ -76,6 +76,8 @@ const SASL: &str = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
 const PREFIX: &str = "1 to 200 letters, digits, dots, underscores or hyphens";
 const PARTITIONS: &str = "a whole number from 1 to 64";
 
+const OTHER_SCHEME: &str = "a URL of another scheme";
+
 fn wrong<T>(given: impl Display, right: &str) -> Result<T, String> {
     Err(format!("{given} is wrong; right is {right}"))
 }
@@ -133,7 +135,7 @@ pub(super) fn place(raw: &Raw) -> Result<Url, String> {
     let given = raw.text(PLACE)?;
     let Ok(url) = given.parse::<Url>() else { return wrong("a value that is no URL", PLACE) };
     if !matches!(url.scheme(), "https" | "http") {
-        return wrong("a URL of another scheme", PLACE);
+        return wrong(OTHER_SCHEME, PLACE);
     }
     if !url.username().is_empty() || url.password().is_some() {
         return wrong("a URL with a user", PLACE);
@@ -284,6 +286,9 @@ pub(super) fn postgres(raw: &Raw) -> Result<Secret, String> {
             Ok(Secret::new(given))
         }
         Ok(_) => wrong("a value without a host", POSTGRES),
+        Err(Unreadable::Form) if given.parse::<Url>().is_ok_and(|url| !matches!(url.scheme(), "postgres" | "postgresql")) => {
+            wrong(OTHER_SCHEME, POSTGRES)
+        }
         Err(Unreadable::Form) => wrong("a value that is no URL (special characters in a password are written as %40 and so on)", POSTGRES),
         Err(Unreadable::Protection) => wrong("its sslmode", "disable, prefer, require, verify-ca or verify-full"),
     }
@@ -295,8 +300,11 @@ pub(super) fn neo4j(raw: &Raw) -> Result<Secret, String> {
     let Ok(url) = given.parse::<Url>() else {
         return wrong("a value that is no URL (special characters in a password are written as %40 and so on)", NEO4J);
     };
+    if matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{} is how Neo4j's browser is reached; name the Bolt connector, as bolt://USER@HOST:7687", url.scheme()));
+    }
     if !matches!(url.scheme(), "bolt" | "bolt+s" | "bolt+ssc" | "neo4j" | "neo4j+s" | "neo4j+ssc") {
-        return wrong("a URL of another scheme", NEO4J);
+        return wrong(OTHER_SCHEME, NEO4J);
     }
     if url.host_str().is_none_or(str::is_empty) {
         return wrong("a value without a host", NEO4J);
@@ -421,6 +429,7 @@ mod tests {
             let words = postgres(&text(given)).expect_err(given);
             assert!(!words.contains("hunter2"), "{words}");
         }
+        assert!(postgres(&text("mysql://u:hunter2@h/db")).is_err_and(|words| words.starts_with("a URL of another scheme is wrong")));
         assert!(postgres(&text("postgresql://u:p@h/db")).is_ok());
         assert!(postgres(&text("host=/run/postgresql user=u dbname=db")).is_ok());
         for given in
@@ -429,6 +438,7 @@ mod tests {
             let words = neo4j(&text(given)).expect_err(given);
             assert!(!words.contains("hunter2"), "{words}");
         }
+        assert!(neo4j(&text("http://h:7474")).is_err_and(|words| words.contains("Neo4j's browser is reached; name the Bolt connector")));
         assert!(neo4j(&text("bolt://u:p%2F@h:7688/db")).is_ok());
         assert!(neo4j(&text("neo4j+s://h")).is_ok());
     }

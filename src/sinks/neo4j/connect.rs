@@ -43,12 +43,6 @@ impl Address {
         };
         let url = Url::parse(url).map_err(|_| unreadable())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(unreadable)?;
-        if matches!(url.scheme(), "http" | "https") {
-            return Err(SinkError::stop(format!(
-                "{} is how Neo4j's browser is reached; name the Bolt connector, as bolt://USER@HOST:7687",
-                url.scheme()
-            )));
-        }
         let known = matches!(url.scheme(), "bolt" | "bolt+s" | "bolt+ssc" | "neo4j" | "neo4j+s" | "neo4j+ssc");
         if !known || url.query().is_some() || url.fragment().is_some() {
             return Err(unreadable());
