@@ -2,23 +2,29 @@
 
 mod broker;
 
-use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::Context;
 use clap::Args;
+use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::exit::Exit;
 use super::refresh::{FetchFirstFlags, FromFlags};
+use super::watch::cannot_listen;
 use super::{open, output};
+use crate::disk;
 use crate::sinks::Access;
 use crate::sources::{Snapshot, a_dump_in, first_look};
 use crate::state::{State, check, load_dictionary};
 use crate::telemetry::words::{bytes, count};
 
-use crate::settings::{DumpsFlags, Flags, Group, KafkaFlags, Mistakes, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load};
+use crate::settings::{
+    DumpsFlags, FeedPlace, Flags, Group, KafkaFlags, Mistakes, MonitorFlags, OutputFlags, RunFlags, Settings, SinkFlags, StateFlags, load,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +32,8 @@ Examples:
       show the settings and where each came from, and try what they name
   discodiff check --dumps 2025-12 --state state --postgres postgresql://discogs@db/discogs
       are the files there, can the state be locked and written, does the server answer?
+  discodiff check --state state --feed feeds/changes.jsonl --listen 9599 --metrics-file metrics
+      are the folders there, and is the port free?
   discodiff check --kafka --brokers kafka:9092 --state state
       are the topics as they must be, and is all that is not applied yet still there?
 
@@ -56,6 +64,9 @@ pub struct CheckArgs {
     /// How the run goes.
     #[command(flatten)]
     pub run: RunFlags,
+    /// How it is watched.
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
     /// What is printed.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -64,8 +75,8 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 8] =
-            [&self.dumps, &self.fetch, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.output];
+        let groups: [&dyn Group; 9] =
+            [&self.dumps, &self.fetch, &self.from, &self.kafka, &self.state, &self.sinks, &self.run, &self.monitor, &self.output];
         load(&Flags::of(&groups))
     }
 }
@@ -87,7 +98,14 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     }
     let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
     for (what, only) in open::each(settings) {
-        note(what, store(&only, id.flatten()));
+        note(what, sink(settings, what, &only, id.flatten()));
+    }
+    if let Some(address) = settings.listen {
+        let bound = TcpListener::bind(address).map_err(|error| anyhow::anyhow!(cannot_listen(address, &error)));
+        note("listen", bound.map(|_| format!("metrics, health and readiness can be served on {address}")));
+    }
+    if let Some(path) = &settings.metrics_file {
+        note("metrics", metrics(path));
     }
     let good = found.iter().all(|finding| finding.ok);
     if settings.json {
@@ -162,6 +180,31 @@ fn months(folder: &Path) -> anyhow::Result<String> {
     Ok(format!("months are fetched into {}, where there is {months}", folder.display()))
 }
 
+/// The folder in which a file is written, with others beside it: it must be there, and take them.
+fn folder_of(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        anyhow::bail!("{}: there is no folder {}; make it first", path.display(), folder.display());
+    }
+    may_write(folder)
+}
+
+fn may_write(folder: &Path) -> anyhow::Result<()> {
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        let error = io::Error::from(error);
+        anyhow::anyhow!("cannot write to {}: {error}{}", folder.display(), disk::advice(&error))
+    })
+}
+
+fn metrics(path: &Path) -> anyhow::Result<String> {
+    if path.is_dir() {
+        may_write(path)?;
+        return Ok(format!("each command keeps its metrics in a file in {}", path.display()));
+    }
+    folder_of(path)?;
+    Ok(format!("metrics are kept in {}", path.display()))
+}
+
 /// The state's id, if there is a state, and what to say. A folder that does not exist is not made.
 fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
     if !folder.exists() {
@@ -177,14 +220,21 @@ fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
     Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
 }
 
-fn store(settings: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {
+/// The one sink that `only` names.
+fn sink(settings: &Settings, what: &str, only: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {
+    match (what, &settings.sqlite, &settings.feed) {
+        ("sqlite", Some(path), _) | ("feed", _, Some(FeedPlace::File(path))) => folder_of(path)?,
+        ("sqlite", None, _) => open::second_store(settings)?.map_or(Ok(()), |words| Err(anyhow::anyhow!(words)))?,
+        _ => {}
+    }
     let mut said = Vec::new();
-    for mut sink in open::sinks(settings, Access::Read)? {
+    for mut sink in open::sinks(only, Access::Read)? {
         let standing = sink.standing()?;
         said.push(match standing.state {
+            None if sink.holds().is_feed() => "new: it will get each change from the next run on".to_owned(),
             None => "empty: it will be filled".to_owned(),
             Some(bound) if Some(bound) == state => "belongs to this state".to_owned(),
-            Some(bound) if settings.state.is_some() => anyhow::bail!("it belongs to another state, {bound}: a refresh would refuse it"),
+            Some(bound) if only.state.is_some() => anyhow::bail!("it belongs to another state, {bound}: a refresh would refuse it"),
             Some(bound) => format!("belongs to the state {bound}"),
         });
     }

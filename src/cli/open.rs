@@ -13,6 +13,7 @@ use crate::sinks::postgres::Postgres;
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Sink};
 use crate::sources::BlockSize;
+use crate::state::State;
 use crate::telemetry::{Measures, Progress, Style};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,13 @@ use std::sync::{Arc, OnceLock};
 
 /// The sinks that are named, or the state's own SQLite file where none is.
 pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> {
+    if access == Access::Write
+        && let Some(words) = second_store(settings)?
+    {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(Key::Sqlite.flag(), words);
+        return Err(mistakes.into());
+    }
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(url) = &settings.postgres {
         let password = settings.postgres_password()?;
@@ -46,6 +54,22 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
         None => {}
     }
     Ok(sinks)
+}
+
+/// Why the state's own SQLite file is not meant, where it would be used: a command that leaves out the sinks of before would fill it as a
+/// second store.
+pub fn second_store(settings: &Settings) -> Result<Option<String>> {
+    let own = settings.sqlite_file().filter(|own| settings.sqlite.is_none() && !own.exists());
+    let (Some(own), Some(state)) = (own, &settings.state) else { return Ok(None) };
+    if State::look(state)?.manifest().generation == 0 {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "no sink is named, and the state in {} was applied to others: name them (--sqlite FILE, --postgres URL and so on), or say --sqlite {} \
+         to fill a new one, or --null for none",
+        state.display(),
+        own.display()
+    )))
 }
 
 /// The store with tables that is named, or the state's own SQLite file, for reading.

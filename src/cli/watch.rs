@@ -1,11 +1,23 @@
 //! How a long command is watched: a server of metrics, a file of them, and a look at what the process takes of the machine.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::exit::Exit;
 use crate::settings::{Key, Mistakes, Settings};
 use crate::telemetry::{Measures, Monitor, Server};
+
+/// Why nothing can be served there, and what to do about it.
+pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => ": another program has this port, perhaps another discodiff; name another one",
+        ErrorKind::AddrNotAvailable => ": this machine has no such address; 127.0.0.1 is itself, 0.0.0.0 all that it has",
+        ErrorKind::PermissionDenied => ": this user may not; ports from 1024 on are for everybody",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{advice}")
+}
 
 /// What watches a command while it runs.
 pub struct Watch {
@@ -25,13 +37,7 @@ impl Watch {
                 Some(server)
             }
             Err(error) => {
-                let advice = match error.kind() {
-                    ErrorKind::AddrInUse => ": another program has this port, perhaps another discodiff; name another one",
-                    ErrorKind::AddrNotAvailable => ": this machine has no such address; 127.0.0.1 is itself, 0.0.0.0 all that it has",
-                    ErrorKind::PermissionDenied => ": this user may not; ports from 1024 on are for everybody",
-                    _ => "",
-                };
-                wrong(Key::Listen, format!("cannot listen on {address}: {error}{advice}"));
+                wrong(Key::Listen, cannot_listen(address, &error));
                 None
             }
         });

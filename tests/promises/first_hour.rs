@@ -73,6 +73,30 @@ fn a_file_that_is_no_dump_is_found_by_check_before_a_run_and_by_a_run() {
 }
 
 #[test]
+fn what_check_finds_well_is_what_a_refresh_can_use() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    fs::create_dir(home.path("there")).expect("made");
+    for (flags, line) in [
+        ("--feed nodir/changes.jsonl".to_owned(), "feed      FAIL  nodir/changes.jsonl: there is no folder nodir; make it first"),
+        ("--sqlite nodir/store.sqlite".to_owned(), "sqlite    FAIL  nodir/store.sqlite: there is no folder nodir; make it first"),
+        ("--metrics-file nodir/run.prom".to_owned(), "metrics   FAIL  nodir/run.prom: there is no folder nodir; make it first"),
+        (format!("--listen {port}"), "listen    FAIL  cannot listen on 127.0.0.1:"),
+        ("--feed there/changes.jsonl".to_owned(), "feed      ok    new: it will get each change from the next run on"),
+        ("--sqlite there/store.sqlite".to_owned(), "sqlite    ok    empty: it will be filled"),
+        ("--metrics-file there/run.prom".to_owned(), "metrics   ok    metrics are kept in there/run.prom"),
+        ("--metrics-file there".to_owned(), "metrics   ok    each command keeps its metrics in a file in there"),
+        ("--listen 0".to_owned(), "listen    ok    "),
+    ] {
+        let ran = home.run(&format!("check {flags}"));
+        assert_eq!(ran.status, Some(if line.contains("FAIL") { 1 } else { 0 }), "{flags}: {}", ran.stdout);
+        assert!(ran.stdout.contains(line), "{line} is not in\n{}", ran.stdout);
+    }
+    assert!(!home.path("nodir").exists() && fs::read_dir(home.path("there")).expect("listed").next().is_none(), "nothing is written");
+}
+
+#[test]
 fn settings_that_are_wrong_are_told_with_what_is_right_and_nothing_is_begun() {
     let home = Home::new();
     fs::create_dir(home.path("folder")).expect("made");
@@ -83,10 +107,12 @@ fn settings_that_are_wrong_are_told_with_what_is_right_and_nothing_is_begun() {
     for (more, words) in [
         ("--workres 3", "a similar argument exists: '--workers'"),
         ("--workers 0", "--workers: \"0\" is wrong; right is a whole number from 1 to 64"),
-        ("--config wrong.toml", "wrong.toml: wrokers: no such setting; did you mean workers?"),
+        ("--config wrong.toml", "wrong.toml, line 1: wrokers: no such setting; did you mean workers?"),
         ("--config none.toml", "--config: none.toml cannot be read: it is not there"),
         ("--postgres localhost", "right is a URL such as postgresql://user@host:5432/database"),
-        ("--neo4j http://localhost:7474", "right is a URL such as bolt://user@host:7687"),
+        ("--postgres mysql://localhost", "--postgres: a URL of another scheme is wrong; right is a URL such as postgresql://"),
+        ("--neo4j http://localhost:7474", "--neo4j: http is how Neo4j's browser is reached; name the Bolt connector"),
+        ("--neo4j mysql://localhost", "right is a URL such as bolt://user@host:7687"),
         ("--brokers localhost --feed kafka:changes", "right is host:port"),
     ] {
         assert_told(&home, &format!("{refresh} {more}"), 2, &[words]);

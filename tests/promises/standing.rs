@@ -68,6 +68,47 @@ fn a_store_restored_from_the_month_before_is_whole_after_the_next() {
 }
 
 #[test]
+fn a_command_that_leaves_out_the_sinks_of_before_fills_no_second_store() {
+    let (home, months) = (Home::new(), small().folders());
+    for (state, first) in [("state", "--sqlite a.sqlite"), ("other", "--null")] {
+        home.refresh(&months[0], &format!("--state {state} {first}")).json(0);
+        let held = || {
+            let mut files = home.bytes(state);
+            // The number of the process is in it.
+            files.remove(&home.path(state).join("lock"));
+            files
+        };
+        let (before, own) = (held(), format!("{state}/discodiff.sqlite"));
+        for (line, month) in [("refresh --allow-deletes", &months[0]), ("refresh", &months[1]), ("dead-letters retry", &months[0])] {
+            let ran = home.run(&format!("{line} --state {state} --dumps {}", month.display()));
+            assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{line}: {}", ran.stderr);
+            let applied = format!("--sqlite: no sink is named, and the state in {state} was applied to others: name them");
+            ran.said(&[&applied, &format!("or say --sqlite {own} to fill a new one")]);
+        }
+        let checked = home.run(&format!("check --state {state}"));
+        assert!(checked.status == Some(1) && checked.stdout.contains("FAIL  no sink is named"), "{}", checked.stdout);
+        let plan = home.run(&format!("plan --state {state} --dumps {}", months[1].display()));
+        assert_eq!(plan.status, Some(0), "{}", plan.stderr);
+        plan.said(&["a refresh would not begin: no sink is named"]);
+        assert!(before == held(), "nothing was written");
+        // Once it was named it is meant, and used from then on.
+        home.refresh(&months[1], &format!("--state {state} --sqlite {own}")).json(0);
+        home.refresh(&months[2], &format!("--state {state}")).json(0);
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_first_run_that_ended_on_the_way_is_made_good_without_naming_a_sink() {
+    let (home, months) = (Home::new(), small().folders());
+    let mut first = home.refreshing(&months[0], "");
+    assert_eq!(first.env("FAILPOINTS", "before-complete=return").output().expect("it starts").status.code(), Some(1));
+    fs::remove_file(home.path("state/discodiff.sqlite")).expect("it was begun");
+    home.refresh(&months[0], "").json(0);
+    assert!(!home.sqlite("state/discodiff.sqlite").is_empty());
+}
+
+#[test]
 fn another_states_stores_are_refused_and_stay_as_they_were() {
     let (home, months) = (Home::new(), small().folders());
     let database = Database::new();

@@ -39,16 +39,16 @@ fn check_tells_of_each_topic_whether_it_is_fit_what_is_in_it_and_whether_it_is_w
     }
     home.run(&format!("refresh --kafka --state state --null {}", broker.flags()));
     publish(&home, &broker, 1, "");
-    let after = check("--kafka --state state").json(0);
+    let after = check("--kafka --state state --null").json(0);
     assert!(finding(&after, &broker.topic("labels")).1.contains("not applied yet, and whole: 2026-02"), "{after}");
     let (_, catalogue) = finding(&after, &broker.topic("attempts"));
     assert!(catalogue.contains("2026-01: ") && catalogue.contains("; 2026-02: "), "{catalogue}");
 
     // What is applied may expire, what is not must not.
     broker.expire("labels", 0, 1);
-    assert!(finding(&check("--kafka --state state").json(0), &broker.topic("labels")).0);
+    assert!(finding(&check("--kafka --state state --null").json(0), &broker.topic("labels")).0);
     broker.expire("labels", 0, broker.ends("labels")[0] - 1);
-    let expired = check("--kafka --state state").json(1);
+    let expired = check("--kafka --state state --null").json(1);
     let (ok, said) = finding(&expired, &broker.topic("labels"));
     assert!(!ok && said.contains("no longer whole") && said.contains("publish --again"), "{said}");
     assert!(finding(&expired, &broker.topic("masters")).0, "one topic's trouble is not another's");
