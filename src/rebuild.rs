@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::model::document::{Stored, stored};
 use crate::model::{Fingerprint, Key, Kind};
-use crate::sinks::{Epoch, Sink, id_of};
+use crate::sinks::{Epoch, Sink, id_of, unwritten};
 use crate::state::{Applied, Manifest, PartWriter, State, new_id};
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage, Subject};
 
@@ -55,7 +55,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, mea
     }
     let name = store.name();
     let standing = store.standing()?;
-    let Some(id) = standing.state else { bail!("no refresh has written to the {name} that was named: name the store that one wrote") };
+    let Some(id) = standing.state else { bail!("{}", unwritten(store)) };
     let Some(documents) = store.documents() else { bail!("{name} holds no documents") };
     let snapshots = documents.snapshots()?;
     let mut manifest = Manifest { state: id, ..Manifest::new() };
@@ -119,7 +119,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, mea
         rebuilt.insert(kind, found);
     }
     if manifest.kinds.0.iter().all(Option::is_none) {
-        bail!("no month was ever complete in the {name} that was named: begin with a new state and an empty store");
+        bail!("no month was ever complete in {}: begin with a new state and an empty store", store.place());
     }
     manifest.completed = manifest.kinds.0.iter().flatten().map(|applied| applied.epoch).max_by_key(|epoch| epoch.number);
     manifest.generation += 1;

@@ -20,7 +20,7 @@ Examples:
       the state's folder was lost: make it anew from a SQLite file that it kept
   discodiff state rebuild --from postgresql://discogs@db/discogs --state state
       the same from PostgreSQL; the password as for any command, from the URL,
-      --postgres-password-file or DISCODIFF_POSTGRES_PASSWORD
+      --postgres-password-file or DISCODIFF_POSTGRES_PASSWORD_FILE
 
 The store is read, not written. All sinks that stand where it stands are current afterwards. The
 next month is parsed whole, once, and a graph is compared with it edge by edge.";

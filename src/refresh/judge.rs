@@ -119,6 +119,8 @@ pub fn plan(manifest: &Manifest, snapshot: &Snapshot, sinks: &[Member], allowed:
         if let (Some(_), Some(applied)) = (file, &manifest.kinds[kind])
             && applied.month > snapshot.month
             && !allowed.older
+            // It takes the dumps that were applied last, which is said below.
+            && !allowed.retry
         {
             bail!(
                 "these {}s are of {}, and the state holds those of {}: name a newer folder, or say --allow-older to go back",

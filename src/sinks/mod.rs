@@ -260,6 +260,16 @@ pub trait Sink: Send {
     /// `postgres`, `sqlite`, `neo4j`, `document_topics` or `feed`.
     fn name(&self) -> &'static str;
 
+    /// What it is and where, as messages name it.
+    fn place(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Whether there is anything at its place. A server that answers is there.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// What it says about itself; an error where it holds data that no discodiff wrote. Writes nothing.
     fn standing(&mut self) -> Result<Standing, SinkError>;
 
@@ -298,6 +308,12 @@ pub trait Sink: Send {
     fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
+}
+
+/// What is said of a store that says nothing of a state, where one that a refresh wrote is needed.
+pub fn unwritten(store: &dyn Sink) -> String {
+    let what = if store.is_there() { "holds nothing that a refresh wrote" } else { "is not there" };
+    format!("{} {what}: name the store that refresh was given", store.place())
 }
 
 /// Writes batches. Used by one thread.

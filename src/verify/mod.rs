@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::Kind;
-use crate::sinks::{Faults, Sink};
+use crate::sinks::{Faults, Sink, unwritten};
 use crate::state::State;
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use documents::Expected;
@@ -124,7 +124,7 @@ pub fn compare(
             bail!("{}: the store belongs to the state {other}, and this is the state {}", sink.name(), state.manifest().state);
         }
         if standing.state.is_none() && !sink.holds().is_feed() {
-            bail!("{}: the store holds nothing yet, or is not there: name the store that refresh was given", sink.name());
+            bail!("{}", unwritten(&**sink));
         }
     }
     if let Some(begun) = &state.manifest().begun {

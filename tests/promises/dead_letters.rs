@@ -210,13 +210,16 @@ fn status_tells_how_many_are_open_in_each_store_that_keeps_them() {
 #[test]
 fn the_states_own_store_is_asked_where_none_is_named_and_a_store_that_is_none_of_ours_is_refused() {
     let home = Home::new();
-    home.run("dead-letters list --state state").refused(&["no refresh has written to the sqlite that was named"]);
+    home.run("dead-letters list --state state")
+        .refused(&["SQLite file state/discodiff.sqlite is not there: name the store that refresh was given"]);
     home.refresh(&home.dumps("2026-01", &[("artists", &whole(&[ONE]))]), "").json(0);
     let listed = home.run("dead-letters list --state state");
     assert_eq!((listed.status, listed.stdout.as_str()), (Some(0), "sqlite: no dead letter is open\n"), "{}", listed.stderr);
     home.run("dead-letters show artist 5 --state state").refused(&["holds no dead letter of artist 5", "list --all"]);
-    home.run("dead-letters list --sqlite nowhere.sqlite").refused(&["no refresh has written to the sqlite"]);
+    home.run("dead-letters list --sqlite nowhere.sqlite").refused(&["SQLite file nowhere.sqlite is not there"]);
     assert!(!home.path("nowhere.sqlite").exists(), "and makes nothing");
+    rusqlite::Connection::open(home.path("empty.sqlite")).and_then(|empty| empty.execute_batch("VACUUM")).expect("made");
+    home.run("dead-letters list --sqlite empty.sqlite").refused(&["SQLite file empty.sqlite holds nothing that a refresh wrote"]);
     let other = rusqlite::Connection::open(home.path("other.sqlite")).expect("opened");
     other.execute_batch("CREATE TABLE dead_letters (subject TEXT); INSERT INTO dead_letters VALUES ('not ours')").expect("made");
     home.run("dead-letters list --sqlite other.sqlite").refused(&["is foreign", "dead_letters"]);
@@ -284,6 +287,7 @@ fn a_retry_reads_only_what_was_applied_last_and_of_that_only_kinds_of_which_some
     let listed = home.run("dead-letters list --json --sqlite store.sqlite").json(0);
     assert_eq!(told(&listed), [open("7", 2, 1)]);
     home.refresh(&second, "--sqlite store.sqlite").json(0);
+    retry(&first).refused(&["name the dumps that were applied last"]);
     assert_eq!(retry(&second).json(0)["kinds"], json!({}), "nothing is rejected any more");
 }
 

@@ -15,7 +15,7 @@ use super::open;
 use crate::model::Kind;
 use crate::settings::{Flags, Group, Mistakes, OutputFlags, Settings, StateFlags, TableFlags, load};
 use crate::sinks::letters::Letter;
-use crate::sinks::{DeadLetters, Sink};
+use crate::sinks::{DeadLetters, Sink, unwritten};
 use crate::telemetry::Measures;
 
 const EXAMPLES: &str = "\
@@ -115,7 +115,7 @@ pub fn run(args: &DeadLettersArgs, settings: &Settings, measures: &Arc<Measures>
 fn store(settings: &Settings) -> anyhow::Result<Box<dyn Sink>> {
     let mut store = open::store_with_tables(settings)?;
     if store.standing()?.state.is_none() {
-        anyhow::bail!("no refresh has written to the {} that was named: name the store that one wrote", store.name());
+        anyhow::bail!("{}", unwritten(&*store));
     }
     Ok(store)
 }

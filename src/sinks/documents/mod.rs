@@ -106,6 +106,10 @@ impl Sink for DocumentTopics {
         self.place.sink
     }
 
+    fn place(&self) -> String {
+        format!("the topics {}.*", self.place.topics.prefix)
+    }
+
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let (progress, partitions) = self.look()?;
         let Some(Progress { state, store, of: held, .. }) = progress else {

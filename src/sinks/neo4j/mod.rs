@@ -100,6 +100,10 @@ impl Sink for Neo4j {
         "neo4j"
     }
 
+    fn place(&self) -> String {
+        self.connection.place().to_owned()
+    }
+
     fn standing(&mut self) -> Result<Standing, SinkError> {
         self.connection.transaction("reading where it stands", Some(patience()), async |tx| {
             if let Some(standing) = binding::read_standing(tx).await? {

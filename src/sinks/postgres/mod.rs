@@ -255,6 +255,10 @@ impl Sink for Postgres {
         "postgres"
     }
 
+    fn place(&self) -> String {
+        self.address.place.clone()
+    }
+
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let place = self.address.place.clone();
         let fail = |e| failed(&place, "reading where it stands", e);

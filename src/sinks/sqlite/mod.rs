@@ -248,6 +248,14 @@ impl Sink for Sqlite {
         "sqlite"
     }
 
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     fn standing(&mut self) -> Result<Standing, SinkError> {
         let place = self.place.clone();
         let Some(connection) = self.connection()? else { return Ok(Standing::default()) };
