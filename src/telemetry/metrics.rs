@@ -177,15 +177,17 @@ impl Metrics {
             self.gauge("discodiff_frontier_tick", "The tick below which every sink has committed everything.").sample(&[], frontier as f64);
         }
         self.gauge("discodiff_ticks_in_flight", "Blocks that were read and are not committed everywhere.").sample(&[], open as f64);
-        if whom == For::File {
-            return;
-        }
         let mut waiting = std::collections::BTreeMap::<&str, Duration>::new();
-        for (cause, time) in measures.waits().open() {
+        // In the file too, beside how long nothing was done: who asks why finds both in one place.
+        let open = if measures.course().ended().is_some() { Vec::new() } else { measures.waits().open() };
+        for (cause, time) in open {
             waiting.entry(cause).and_modify(|most| *most = time.max(*most)).or_insert(time);
         }
         let waits = self.gauge("discodiff_waiting_seconds", "What is being waited for now, and how long it has been.");
         waiting.iter().for_each(|(cause, time)| waits.sample(&[("cause", cause)], time.as_secs_f64()));
+        if whom == For::File {
+            return;
+        }
         let Some(in_flight) = measures.in_flight() else { return };
         let bytes = self.gauge("discodiff_inflight_bytes", "Bytes of records between reading and the sinks, by who has them.");
         for (holder, name) in &in_flight.holders {

@@ -31,7 +31,7 @@ pub struct Monitor {
 impl Monitor {
     /// Begins to look. Fails where the file cannot be written.
     pub fn start(measures: Arc<Measures>, file: Option<&Path>) -> io::Result<Monitor> {
-        let file = file.map(|path| MetricsFile(path.to_owned()));
+        let file = file.map(|path| MetricsFile::at(path, measures.course().command));
         // From here on the file says that a run is on: should it never say more, the run has died.
         file.iter().try_for_each(|file| file.write(&measures))?;
         let (sender, stop) = bounded(0);
@@ -114,6 +114,11 @@ fn tell(resources: &Resources, cores: f64) {
 struct MetricsFile(PathBuf);
 
 impl MetricsFile {
+    /// In a folder each command has a file of its own, so that none takes away how another ended.
+    fn at(path: &Path, command: &str) -> MetricsFile {
+        MetricsFile(if path.is_dir() { path.join(format!("discodiff-{command}.prom")) } else { path.to_owned() })
+    }
+
     /// Puts the metrics as they are now in place, whole. Who collects them is another user, so all may read it.
     fn write(&self, measures: &Measures) -> io::Result<()> {
         let path = &self.0;

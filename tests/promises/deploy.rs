@@ -378,9 +378,12 @@ fn a_command_given_by_hand_has_the_units_user_folders_and_passwords() {
 #[test]
 fn who_reads_metrics_from_the_units_folder_is_let_into_it() {
     let unit = text("docker/systemd/discodiff.service");
-    // With a user that systemd makes for the run, what is preserved is below /run/private, which only root can enter.
-    assert!(unit.contains("\nRuntimeDirectoryPreserve=yes\n") && unit.contains("\nRuntimeDirectoryMode=0755\n"));
-    assert!(!unit.contains("\nDynamicUser="));
+    let value = |name: &str| unit.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+    let folder = value("Environment=DISCODIFF_METRICS_FILE=").expect("a folder of metrics");
+    assert_eq!(value("ReadWritePaths="), Some(folder.clone()), "all else is read-only");
+    let group = value("SupplementaryGroups=").expect("a group");
+    let guide = text("docker/README.md");
+    assert!(guide.contains(&format!("groupadd --system {group}")) && guide.contains(&format!("chgrp {group} {folder}")));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use super::place::{Files, Instead, Pages, Place, checksum};
 const KINDS: [&str; 4] = ["artists", "labels", "masters", "releases"];
 
 /// What the environment says of proxies and certificates is left out.
-fn alone(mut command: Command) -> Command {
+pub fn alone(mut command: Command) -> Command {
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }

@@ -12,8 +12,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::broker::Broker;
+use super::fetch::alone;
 use super::generated::{odd, small};
 use super::harness::{Home, KINDS, Ran, count};
+use super::place::{Instead, Place};
 use super::watched::{Metrics, Watched, request};
 
 /// A month in many blocks, each of which takes its time: it goes on while it is looked at.
@@ -211,7 +213,7 @@ fn an_address_or_file_of_no_use_is_told_before_anything_is_done() {
     assert!(!home.run("status --state state").stderr.contains("cannot listen"));
     let ran = home.refresh(&months[0], "--null");
     assert_eq!(ran.status, Some(2));
-    ran.said(&["discodiff.toml: listen: cannot listen"]);
+    ran.said(&["discodiff.toml, line 1: listen: cannot listen"]);
 }
 
 #[test]
@@ -306,6 +308,37 @@ fn a_month_that_failed_or_died_is_seen_in_its_file_when_the_process_is_gone() {
 }
 
 #[test]
+fn what_is_waited_for_stands_in_the_file_too_until_the_command_ends() {
+    let (home, place) = (Home::new(), Place::new());
+    place.offer(&small().folders()[0]);
+    place.instead("prefix=data%2F2026%2F", [Instead::Status(429, "retry-after: 4\r\n")]);
+    let line = format!("fetch --dumps dumps --fetch-url {} --listen 0 --metrics-file run.prom", place.url());
+    let run = Watched::begin(&mut alone(home.command(&line)), "tell-every=return(1)");
+    let file = || fs::read_to_string(home.path("run.prom")).map(|text| Metrics::of(&text));
+    let waited = |file: &Metrics| {
+        let longer = |name: &str, labels: &[(&str, &str)]| file.find(name, labels) > Some(1.0);
+        longer("discodiff_waiting_seconds", &[("cause", "source")]) && longer("discodiff_unmoved_seconds", &[])
+    };
+    run.until(|_| file().ok().filter(waited));
+    let ran = run.end();
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!(file().expect("a file").find("discodiff_waiting_seconds", &[]), None);
+}
+
+#[test]
+fn in_a_folder_each_command_keeps_its_metrics_in_a_file_of_its_own() {
+    let (home, months) = (Home::new(), small().folders());
+    fs::create_dir(home.path("metrics")).expect("made");
+    let mut failing = home.refreshing(&months[0], "--sqlite store.sqlite --metrics-file metrics");
+    assert_eq!(failing.env("FAILPOINTS", "before-complete=return").output().expect("it starts").status.code(), Some(1));
+    let of = |command: &str| Metrics::at(&home.path(&format!("metrics/discodiff-{command}.prom"))).value("discodiff_run_exit_status", &[]);
+    let verified = home.run("verify --state state --sqlite store.sqlite --metrics-file metrics/").status;
+    assert_eq!((of("refresh"), Some(of("verify") as i32)), (1.0, verified), "the failed run is still seen");
+    home.run("state rebuild --from none.sqlite --state anew --metrics-file metrics").refused(&["none.sqlite is not there"]);
+    assert_eq!((of("refresh"), of("state")), (1.0, 1.0));
+}
+
+#[test]
 fn verify_tells_how_long_each_store_took_and_how_much_differs() {
     let (home, months) = (Home::new(), small().folders());
     home.refresh(&months[0], "--sqlite store.sqlite").json(0);
@@ -361,6 +394,12 @@ fn every_log_line_in_json_says_which_run_it_is_of_and_what_it_is_about() {
         assert_eq!(refused[field], value, "{refused}");
     }
     assert!(refused["tick"].as_u64() > Some(2 << 32), "{refused}");
+    let progress = of("release 100 %");
+    assert_eq!(
+        (&progress["kind"], &progress["month"], &progress["epoch"]),
+        (&json!("release"), &json!("2026-02"), &json!(2)),
+        "{progress}"
+    );
     let checkpoint = of("checkpoint at tick");
     assert_eq!((&checkpoint["stage"], &checkpoint["epoch"]), (&json!("checkpoint"), &json!(2)), "{checkpoint}");
     let resources = of("resources");
