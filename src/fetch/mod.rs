@@ -165,6 +165,8 @@ impl Fetcher {
         let folder = self.fetching.folder.join(&offered.month);
         disk::create_folder(&folder).map_err(|error| FetchError::io("create the folder", &folder, error))?;
         let _lock = lock(&self.fetching.folder)?;
+        let _month = tracing::error_span!("month", month = offered.month).entered();
+        self.fetching.progress.belongs_here();
         self.keep_checksums(&folder, &offered)?;
         let mut files = PerKind::from_fn(|_| None);
         for kind in Kind::ALL {

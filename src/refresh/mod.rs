@@ -202,6 +202,7 @@ fn refresh_opened(
     };
     request.measures.course().applies(plan.epoch.number, &snapshot.month);
     let _epoch = tracing::error_span!("epoch", epoch = plan.epoch.number, month = snapshot.month).entered();
+    request.progress.belongs_here();
     let before = state.manifest().clone();
     // A damaged state is found before anything is written, at the cost of reading it twice: about a second for 34 M records.
     let rows = |parts: &[Part]| parts.iter().map(|part| part.rows).sum();

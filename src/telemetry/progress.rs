@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing::info;
+use tracing::{Span, info};
 
 use super::rate::Rate;
 use super::{screen, words};
@@ -77,6 +77,13 @@ impl Subject {
         }
     }
 
+    const fn kind(self) -> Option<Kind> {
+        match self {
+            Subject::Kind(kind) | Subject::File(kind) => Some(kind),
+            Subject::Edges => None,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Subject::Kind(kind) => kind.name(),
@@ -106,6 +113,8 @@ impl From<Kind> for Subject {
 pub struct Progress {
     style: Style,
     subjects: Arc<[Counters; SUBJECTS]>,
+    /// What the lines belong to, once that is known.
+    within: Arc<OnceLock<Span>>,
     /// Dropping the sender ends the ticker.
     ticker: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -131,21 +140,27 @@ impl Progress {
     }
 
     fn every(style: Style, every: Duration) -> Progress {
-        let subjects = Arc::<[Counters; SUBJECTS]>::default();
+        let (subjects, within) = (Arc::<[Counters; SUBJECTS]>::default(), Arc::<OnceLock<Span>>::default());
         let ticker = (style != Style::Quiet).then(|| {
             let (sender, receiver) = bounded(0);
-            let shared = Arc::clone(&subjects);
-            let span = tracing::Span::current();
-            let tick = move || span.in_scope(|| Ticker::new(style, shared).run(every, &receiver));
+            let (shared, inner) = (Arc::clone(&subjects), Arc::clone(&within));
+            let span = Span::current();
+            let tick = move || span.in_scope(|| Ticker::new(style, shared, inner).run(every, &receiver));
             let ticker = thread::Builder::new().name("progress".into()).spawn(tick);
             ticker.ok().map(|thread| (sender, thread))
         });
-        Progress { style, subjects, ticker: ticker.flatten() }
+        Progress { style, subjects, within, ticker: ticker.flatten() }
     }
 
     /// What is counted, for who shows it elsewhere.
     pub fn counted(&self) -> Counted {
         Counted(Arc::clone(&self.subjects))
+    }
+
+    /// Lines belong to the span that the caller is in: the month and epoch that are applied.
+    pub fn belongs_here(&self) {
+        // Where it is said twice, what was said first stands.
+        let _ = self.within.set(Span::current());
     }
 
     /// Another, shown in the same way, for the next month.
@@ -217,6 +232,7 @@ impl Counted {
 struct Ticker {
     style: Style,
     subjects: Arc<[Counters; SUBJECTS]>,
+    within: Arc<OnceLock<Span>>,
     shown: [Shown; SUBJECTS],
 }
 
@@ -228,8 +244,8 @@ struct Shown {
 }
 
 impl Ticker {
-    fn new(style: Style, subjects: Arc<[Counters; SUBJECTS]>) -> Ticker {
-        Ticker { style, subjects, shown: Default::default() }
+    fn new(style: Style, subjects: Arc<[Counters; SUBJECTS]>, within: Arc<OnceLock<Span>>) -> Ticker {
+        Ticker { style, subjects, within, shown: Default::default() }
     }
 
     fn run(mut self, every: Duration, stop: &Receiver<()>) {
@@ -243,6 +259,7 @@ impl Ticker {
     }
 
     fn tick(&mut self, now: Instant) {
+        let _within = self.within.get().cloned().map(Span::entered);
         for (subject, (counters, shown)) in Subject::ALL.into_iter().zip(self.subjects.iter().zip(&mut self.shown)) {
             let Some(begun) = counters.started.get().copied().filter(|_| !shown.ended) else { continue };
             // Read before the counters, so that a subject that is done is shown with all that it came to.
@@ -258,11 +275,11 @@ impl Ticker {
             } else {
                 under_way(subject, shown.rate.per_second(), position, things, total)
             };
-            let name = subject.name();
+            let (name, kind) = (subject.name(), subject.kind().map(Kind::name));
             match self.style {
                 Style::Bars => draw(shown, subject, position, total, words),
-                _ if shown.ended => info!("{name} 100 % {words}"),
-                _ => info!("{name} {}{words}", percent(position, total)),
+                _ if shown.ended => info!(kind, "{name} 100 % {words}"),
+                _ => info!(kind, "{name} {}{words}", percent(position, total)),
             }
         }
     }

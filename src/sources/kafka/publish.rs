@@ -121,6 +121,8 @@ pub fn publish(request: &Publishing, dumps: &Path) -> Result<Published> {
     let log = catalogue.log();
     measures.course().applies(0, &snapshot.month);
     measures.course().enter(Phase::Publishing);
+    let _month = tracing::error_span!("month", month = snapshot.month).entered();
+    request.progress.belongs_here();
     let mut published = Published { snapshot: snapshot.month.clone(), ..Published::default() };
     for file in files {
         let kind = file.kind;
