@@ -20,6 +20,7 @@ use crate::disk;
 use crate::sinks::Access;
 use crate::sources::{Snapshot, a_dump_in, first_look};
 use crate::state::{State, check, load_dictionary};
+use crate::telemetry::metrics_file;
 use crate::telemetry::words::{bytes, count};
 
 use crate::settings::{
@@ -186,10 +187,6 @@ fn folder_of(path: &Path) -> anyhow::Result<()> {
     if !folder.is_dir() {
         anyhow::bail!("{}: there is no folder {}; make it first", path.display(), folder.display());
     }
-    may_write(folder)
-}
-
-fn may_write(folder: &Path) -> anyhow::Result<()> {
     access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
         let error = io::Error::from(error);
         anyhow::anyhow!("cannot write to {}: {error}{}", folder.display(), disk::advice(&error))
@@ -197,12 +194,9 @@ fn may_write(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn metrics(path: &Path) -> anyhow::Result<String> {
-    if path.is_dir() {
-        may_write(path)?;
-        return Ok(format!("each command keeps its metrics in a file in {}", path.display()));
-    }
-    folder_of(path)?;
-    Ok(format!("metrics are kept in {}", path.display()))
+    let file = metrics_file(path, "COMMAND")?;
+    folder_of(&file)?;
+    Ok(format!("metrics are kept in {}", file.display()))
 }
 
 /// The state's id, if there is a state, and what to say. A folder that does not exist is not made.

@@ -19,7 +19,7 @@ mod waits;
 pub mod words;
 
 pub use course::{Course, Held, Phase};
-pub use monitor::Monitor;
+pub use monitor::{Monitor, metrics_file};
 pub use progress::{Counted, Progress, Style, Subject};
 pub use pulse::Pulse;
 pub use records::Records;

@@ -31,7 +31,7 @@ pub struct Monitor {
 impl Monitor {
     /// Begins to look. Fails where the file cannot be written.
     pub fn start(measures: Arc<Measures>, file: Option<&Path>) -> io::Result<Monitor> {
-        let file = file.map(|path| MetricsFile::at(path, measures.course().command));
+        let file = file.map(|path| metrics_file(path, measures.course().command).map(MetricsFile)).transpose()?;
         // From here on the file says that a run is on: should it never say more, the run has died.
         file.iter().try_for_each(|file| file.write(&measures))?;
         let (sender, stop) = bounded(0);
@@ -109,16 +109,22 @@ fn tell(resources: &Resources, cores: f64) {
     }
 }
 
+/// Where a command's metrics are kept: in a folder each has a file of its own, so that none takes away how another ended.
+pub fn metrics_file(path: &Path, command: &str) -> io::Result<PathBuf> {
+    if path.is_dir() {
+        return Ok(path.join(format!("discodiff-{command}.prom")));
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no folder {}; make it first", path.display())));
+    }
+    Ok(path.to_owned())
+}
+
 /// A file in Prometheus' text format, for the textfile collector of node_exporter.
 #[derive(Clone, Debug)]
 struct MetricsFile(PathBuf);
 
 impl MetricsFile {
-    /// In a folder each command has a file of its own, so that none takes away how another ended.
-    fn at(path: &Path, command: &str) -> MetricsFile {
-        MetricsFile(if path.is_dir() { path.join(format!("discodiff-{command}.prom")) } else { path.to_owned() })
-    }
-
     /// Puts the metrics as they are now in place, whole. Who collects them is another user, so all may read it.
     fn write(&self, measures: &Measures) -> io::Result<()> {
         let path = &self.0;

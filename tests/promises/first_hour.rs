@@ -82,11 +82,12 @@ fn what_check_finds_well_is_what_a_refresh_can_use() {
         ("--feed nodir/changes.jsonl".to_owned(), "feed      FAIL  nodir/changes.jsonl: there is no folder nodir; make it first"),
         ("--sqlite nodir/store.sqlite".to_owned(), "sqlite    FAIL  nodir/store.sqlite: there is no folder nodir; make it first"),
         ("--metrics-file nodir/run.prom".to_owned(), "metrics   FAIL  nodir/run.prom: there is no folder nodir; make it first"),
+        ("--metrics-file nodir/".to_owned(), "metrics   FAIL  there is no folder nodir/; make it first"),
         (format!("--listen {port}"), "listen    FAIL  cannot listen on 127.0.0.1:"),
         ("--feed there/changes.jsonl".to_owned(), "feed      ok    new: it will get each change from the next run on"),
         ("--sqlite there/store.sqlite".to_owned(), "sqlite    ok    empty: it will be filled"),
         ("--metrics-file there/run.prom".to_owned(), "metrics   ok    metrics are kept in there/run.prom"),
-        ("--metrics-file there".to_owned(), "metrics   ok    each command keeps its metrics in a file in there"),
+        ("--metrics-file there".to_owned(), "metrics   ok    metrics are kept in there/discodiff-COMMAND.prom"),
         ("--listen 0".to_owned(), "listen    ok    "),
     ] {
         let ran = home.run(&format!("check {flags}"));

@@ -201,6 +201,7 @@ fn an_address_or_file_of_no_use_is_told_before_anything_is_done() {
         ("--listen 203.0.113.7:9599".to_owned(), vec!["203.0.113.7:9599", "this machine has no such address"]),
         ("--listen somewhere:9599".to_owned(), vec!["\"somewhere:9599\" is wrong; right is an address and a port"]),
         ("--metrics-file nowhere/run.prom".to_owned(), vec!["--metrics-file: the metrics cannot be written to nowhere/run.prom"]),
+        ("--metrics-file nowhere/".to_owned(), vec!["--metrics-file: there is no folder nowhere/; make it first"]),
         (format!("--listen {port} --metrics-file nowhere/run.prom"), vec!["2 mistakes", "--listen", "--metrics-file"]),
     ] {
         let ran = home.refresh(&months[0], &flags);
