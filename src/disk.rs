@@ -27,6 +27,11 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// The folder that a file is in: this one, where only a name is given.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes a file where it is missing, and locks it for as long as it is open: `true` where it is locked, `false` where another has it.
 pub fn lock(path: &Path) -> io::Result<(File, bool)> {
     let file = options().create(true).truncate(false).read(true).open(path)?;

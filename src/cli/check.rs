@@ -182,8 +182,8 @@ fn months(folder: &Path) -> anyhow::Result<String> {
 }
 
 /// The folder in which a file is written, with others beside it: it must be there, and take them.
-fn folder_of(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn takes_files(path: &Path) -> anyhow::Result<()> {
+    let folder = disk::folder_of(path);
     if !folder.is_dir() {
         anyhow::bail!("{}: there is no folder {}; make it first", path.display(), folder.display());
     }
@@ -195,7 +195,7 @@ fn folder_of(path: &Path) -> anyhow::Result<()> {
 
 fn metrics(path: &Path) -> anyhow::Result<String> {
     let file = metrics_file(path, "COMMAND")?;
-    folder_of(&file)?;
+    takes_files(&file)?;
     Ok(format!("metrics are kept in {}", file.display()))
 }
 
@@ -217,8 +217,12 @@ fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
 /// The one sink that `only` names.
 fn sink(settings: &Settings, what: &str, only: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {
     match (what, &settings.sqlite, &settings.feed) {
-        ("sqlite", Some(path), _) | ("feed", _, Some(FeedPlace::File(path))) => folder_of(path)?,
-        ("sqlite", None, _) => open::second_store(settings)?.map_or(Ok(()), |words| Err(anyhow::anyhow!(words)))?,
+        ("sqlite", Some(path), _) | ("feed", _, Some(FeedPlace::File(path))) => takes_files(path)?,
+        ("sqlite", None, _) => {
+            if let Some(words) = open::second_store(settings)? {
+                anyhow::bail!(words);
+            }
+        }
         _ => {}
     }
     let mut said = Vec::new();

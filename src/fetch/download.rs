@@ -80,7 +80,7 @@ impl Part {
         let io = |error| FetchError::io("put in place", &self.target, error);
         fs::rename(&self.path, &self.target).map_err(io)?;
         self.kept = true;
-        let folder = self.target.parent().unwrap_or(Path::new("."));
+        let folder = disk::folder_of(&self.target);
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| FetchError::io("write", folder, error))
     }
 }

@@ -181,7 +181,8 @@ impl Connection {
 ///
 /// Planning one takes it up to half a second. It keeps plans by word, and by the sizes of lists that are parameters, but not of those
 /// within one; and it drops them when its counts have changed, as they do in each load, unless told not to. Such a plan must be as good
-/// for a full graph as for an empty one: the statement names the indexes.
+/// for a full graph as for an empty one: it finds nodes by a unique index, which the statement names where the planner may do without, or
+/// by the server's own names for them.
 pub(super) fn planned_once(statement: &str, lists: impl IntoIterator<Item = BoltType>) -> Query {
     Query::new(format!("CYPHER replan=skip {statement}")).param("all", values::list(lists))
 }

@@ -53,7 +53,7 @@ impl Sqlite {
     /// Looks at the file, which need not be there; its folder must be.
     pub fn open(path: &Path, access: Access) -> Result<Sqlite, SinkError> {
         let place = format!("SQLite file {}", path.display());
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = disk::folder_of(path);
         if access == Access::Write && !folder.is_dir() {
             return Err(SinkError::stop(format!("{place}: there is no folder {}; make it first", folder.display())));
         }

@@ -12,8 +12,9 @@ use crate::model::{DeadLetter, Kind, Verdict};
 use crate::sinks::tables::{self, Task};
 use crate::sinks::{Batch, Need, Run, SinkError, Tally, Writer, Written};
 
-/// Pages of the log after which it is folded into the file: some 40 MB with pages of 4 KiB, about five full batches. SQLite's own 1,000 would fold, and
-/// wait for the disk, after every batch; far more makes readers slower, which look a page up in the log first.
+/// Pages of the log after which it is folded into the file: some 80 MB, or 40 in older files, whose pages are half as large: five to ten
+/// full batches. SQLite's own 1,000 would fold, and wait for the disk, after every one or two; far more makes readers slower, which look a
+/// page up in the log first.
 const CHECKPOINT_PAGES: i64 = 10_000;
 
 /// SQLite's page cache in KiB: keeps the inner pages of all indexes of a whole catalogue, and is small beside what a run takes anyway.
