@@ -15,7 +15,7 @@ use crate::model::graph::{Edge, Node, Relation, category};
 use crate::sinks::{Class, SinkError};
 
 /// What edges lie between, by label: there are no others.
-pub(super) const SHAPES: [(Relation, &str, &str); 14] = [
+pub(in crate::sinks) const SHAPES: [(Relation, &str, &str); 14] = [
     (Relation::By, "Release", "Artist"),
     (Relation::By, "Master", "Artist"),
     (Relation::On, "Release", "Label"),
@@ -129,8 +129,8 @@ pub(super) async fn create_missing<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Ite
 
 /// Removes edges, if they are there.
 pub(super) async fn remove<'e>(tx: &mut Tx<'_>, edges: impl Iterator<Item = &'e Edge>) -> Result<(), SinkError> {
-    // without WITH the plan may be to look at all edges of one end
-    let act = |shape: Shape| format!("WITH s, t, r MATCH (s)-[e:{}]->(t) WHERE {} DELETE e", shape.0.name(), same(shape));
+    // where the match is not OPTIONAL, the plan may be to look at all edges of one end
+    let act = |shape: Shape| format!("OPTIONAL MATCH (s)-[e:{}]->(t) WHERE {} DELETE e", shape.0.name(), same(shape));
     over(tx, edges, act).await.map(drop)
 }
 

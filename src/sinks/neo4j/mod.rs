@@ -8,7 +8,7 @@
 
 mod binding;
 mod connect;
-mod edges;
+pub(super) mod edges;
 mod error;
 mod nodes;
 mod rows;
