@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use discodiff::model::graph::{Edge, EdgeChange, Node, Projection, Properties, Relation, category};
-use discodiff::model::{Change, Digest, Key, Kind, PerKind, Verdict};
+use discodiff::model::{Change, Digest, Key, Kind, Peers, PerKind, Verdict};
 use discodiff::sinks::neo4j::Neo4j;
 use discodiff::sinks::{Access, Batch, Epoch, Graph, KindEnd, KindRun, Need, Run, Sink, Writer};
 use neo4rs::{BoltList, BoltMap, BoltType, ConfigBuilder, Query};
@@ -94,7 +94,7 @@ fn run(epoch: u64, state: Uuid, need: Need) -> Run {
         epoch: Epoch { number: epoch, id: Uuid::from_u128(u128::from(epoch)) },
         month: "2026-01".to_owned(),
         kinds,
-        workers: 1,
+        peers: Peers::alone(1),
         want_fields: false,
         abandoned: Vec::new(),
         before: None,

@@ -71,6 +71,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
     let request = Request {
         state: folder.join("state"),
         workers: 1,
+        cluster: None,
         block: BlockSize::default(),
         memory: 64 << 20,
         delete_limit_percent: 1.0,

@@ -23,6 +23,7 @@
 #![forbid(missing_docs)]
 
 pub mod cli;
+pub mod cluster;
 pub mod dataflows;
 pub mod demo;
 pub mod disk;

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::document::{Stored, stored};
-use crate::model::{Fingerprint, Key, Kind};
+use crate::model::{Fingerprint, Key, Kind, Seat};
 use crate::sinks::{Epoch, Sink, id_of, unwritten};
 use crate::state::{Applied, Manifest, PartWriter, State, new_id};
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage, Subject};
@@ -66,7 +66,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, mea
     let own = Epoch { number: manifest.last_epoch + 1, id: new_id() };
     measures.course().enter(Phase::Rebuilding);
     measures.shows(progress);
-    let mut writer = PartWriter::create(state.folder(), id, manifest.generation + 1, 0, 1)?;
+    let mut writer = PartWriter::create(state.folder(), id, manifest.generation + 1, Seat::ALONE)?;
     let mut rebuilt = BTreeMap::new();
     for kind in Kind::ALL {
         let last = snapshots.iter().filter(|row| row.kind == kind && row.complete).max_by_key(|row| row.epoch);

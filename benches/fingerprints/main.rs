@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use discodiff::dataflows::Fingerprints;
-use discodiff::model::{Fingerprint, Key};
+use discodiff::model::{Fingerprint, Key, Peers, Seat};
 use discodiff::state::{Manifest, PartWriter, Row as _, State};
 use gauge::{Memory, by_turns};
 use made::Fate;
@@ -66,7 +66,7 @@ fn measure(records: u64) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut state = State::open(folder.path())?;
     let manifest = state.manifest().clone();
-    let mut writer = PartWriter::create(state.folder(), manifest.state, manifest.generation + 1, 0, 1)?;
+    let mut writer = PartWriter::create(state.folder(), manifest.state, manifest.generation + 1, Seat::ALONE)?;
     made::keys(records).filter(|key| made::fate(*key) != Fate::Comes).try_for_each(|key| writer.push((key, made::fingerprint(key))))?;
     let part = writer.finish()?;
     println!("{} records", part.rows);
@@ -84,7 +84,7 @@ fn bytes(rows: u64) -> usize {
 }
 
 fn restore(folder: &Path, manifest: &Manifest) -> Result<Rc<RefCell<Fingerprints>>> {
-    Ok(Rc::new(RefCell::new(Fingerprints::restore(folder, manifest, 0, 1)?)))
+    Ok(Rc::new(RefCell::new(Fingerprints::restore(folder, manifest, Seat::ALONE)?)))
 }
 
 /// Takes a generation up, as one worker.
@@ -123,7 +123,7 @@ fn changed(folder: &Path, records: u64) -> Result<()> {
     tell("a tick of a month of changes, 99th percentile, ms", &month)?;
     let rows = month.counts.inserted + month.counts.updated + month.counts.unchanged;
     // Under another number of workers, so that the generation that was taken up stays.
-    let save = || Ok(trace.borrow_mut().save(folder, state.manifest(), 1, 2)?);
+    let save = || Ok(trace.borrow_mut().save(folder, state.manifest(), Seat { worker: 1, peers: Peers::alone(2) })?);
     gauge::time_table();
     let (saved, save) = by_turns("saved", bytes(rows), save, || gauge::write_plain(&folder.join("written"), bytes(rows)))?;
     ensure!(saved.rows == rows, "{} rows were saved of {rows}", saved.rows);

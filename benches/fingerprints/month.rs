@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use discodiff::dataflows::{
     Asked, Counts, Diff, DiffOptions, Excess, Findings, Fingerprints, Guard, Journal, RejectLimit, Tally, guard, records,
 };
-use discodiff::model::{Key, Kind, PerKind};
+use discodiff::model::{Key, Kind, Peers, PerKind};
 use discodiff::sources::{Block, Budget, Inlet, Tick, first_tick};
 use discodiff::telemetry::Measures;
 use discodiff::xml::Ending;
@@ -87,6 +87,7 @@ impl Pipe {
         let files = PerKind::from_fn(|_| Arc::from(""));
         let options = DiffOptions {
             epoch: EPOCH,
+            peers: Peers::alone(1),
             files: files.clone(),
             asked: PerKind::from_fn(|_| Asked::None),
             projections: None,

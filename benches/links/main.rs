@@ -24,7 +24,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use discodiff::dataflows::{Edges, Flow, Ground, Journal, Links, edges, links};
 use discodiff::model::graph::{Coded, Dictionary, EdgeId, Link, LinkKind, Projection, Properties};
-use discodiff::model::{Change, Digest, Event, Key, PerKind, Verdict};
+use discodiff::model::{Change, Digest, Event, Key, Peers, PerKind, Seat, Verdict};
 use discodiff::sources::{Budget, first_tick};
 use discodiff::state::{self, Manifest, PartWriter, Row, State};
 use discodiff::telemetry::{Measures, RunStage};
@@ -36,6 +36,9 @@ use timely::dataflow::operators::{Concatenate, Input, Probe};
 
 /// Bytes of memory that a link may take.
 const LIMIT: f64 = 24.0;
+
+/// Another worker's place: what it writes lies beside the parts of the first.
+const OTHER: Seat = Seat { worker: 1, peers: Peers::alone(2) };
 
 /// Records of a tick, as the program has them.
 const BLOCK: u64 = 16_384;
@@ -101,7 +104,7 @@ fn write(state: &mut State, part: Part) -> Result<()> {
     let manifest = state.manifest().clone();
     let dictionary = state::save_dictionary(state.folder(), &manifest, &dictionary, &used)?;
     // Of the fingerprints nothing but their number is asked for.
-    let parts = vec![state::Part { file: "none".to_owned(), rows: records, worker: 0, workers: 1 }];
+    let parts = vec![state::Part { file: "none".to_owned(), rows: records, worker: 0, workers: 1, processes: 1 }];
     let kept = state::Links { version: 1, complete: PerKind::default(), links: vec![links], edges: vec![edges], dictionary };
     state.replace(Manifest { generation: manifest.generation + 1, parts, links: Some(kept), ..manifest })?;
     Ok(())
@@ -111,7 +114,7 @@ fn write(state: &mut State, part: Part) -> Result<()> {
 fn written<R: Row>(what: &str, state: &State, rows: &[R]) -> Result<state::Part> {
     let (folder, manifest, bytes) = (state.folder(), state.manifest(), rows.len() * R::SIZE);
     let ours = || {
-        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, 0, 1)?;
+        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, Seat::ALONE)?;
         rows.iter().try_for_each(|row| writer.push(*row))?;
         Ok(writer.finish()?)
     };
@@ -124,7 +127,7 @@ fn restored(folder: &Path, number: u64) -> Result<()> {
     let manifest = state.manifest();
     let kept = manifest.links.as_ref().context("no links")?;
     let (number_of_links, number_of_edges) = (kept.links[0].rows, kept.edges[0].rows);
-    let (links, edges) = (|| Ok(Links::restore(folder, manifest, 0, 1)?), || Ok(Edges::restore(folder, manifest, 0, 1)?));
+    let (links, edges) = (|| Ok(Links::restore(folder, manifest, Seat::ALONE)?), || Ok(Edges::restore(folder, manifest, Seat::ALONE)?));
 
     let memory = Memory::begin()?;
     let dictionary = Arc::new(state::load_dictionary(folder, manifest)?);
@@ -161,7 +164,7 @@ fn loaded(folder: &Path, number: u64) -> Result<()> {
     let state = State::look(folder)?;
     let dictionary = Arc::new(state::load_dictionary(folder, state.manifest())?);
     let nothing = Manifest::new();
-    let (links, edges) = (Links::restore(folder, &nothing, 0, 1)?, Edges::restore(folder, &nothing, 0, 1)?);
+    let (links, edges) = (Links::restore(folder, &nothing, Seat::ALONE)?, Edges::restore(folder, &nothing, Seat::ALONE)?);
     let part = Part::of_links(number);
     gauge::memory_table();
     Kept { links, edges, dictionary }.month("a first load", part.keys(), |key| part.links(key), folder)
@@ -191,7 +194,8 @@ impl Kept {
             let (input, events) = scope.new_input::<Vec<Event>>();
             let (flow, budget) = (Flow { graph: true, mended: PerKind::default() }, Arc::new(Budget::new(1 << 28)));
             let journal = Journal::new(None, Arc::clone(&budget));
-            let (ground, measures) = (Ground { dictionary: Arc::clone(&self.dictionary), flow, journal }, Measures::default());
+            let (ground, measures) =
+                (Ground { dictionary: Arc::clone(&self.dictionary), flow, journal, peers: Peers::alone(1) }, Measures::default());
             let (one, assertions) = links(events, Rc::clone(&own), ground.clone(), measures.recorder(RunStage::Links));
             let other = edges(assertions, Rc::clone(&shared), ground, EPOCH, budget, measures.recorder(RunStage::Edges));
             scope.concatenate([one, other]).probe_with(&probe);
@@ -216,9 +220,9 @@ impl Kept {
         let taken = before.taken()?;
 
         let (mut used, next, begun) = (RoaringBitmap::new(), Manifest::new(), Instant::now());
-        let rows = own.borrow_mut().save(folder, &next, 1, 2, &mut used)?.rows;
+        let rows = own.borrow_mut().save(folder, &next, OTHER, &mut used)?.rows;
         let saved = begun.elapsed().as_secs_f64();
-        let edges = shared.borrow_mut().save(folder, &next, 1, 2, &mut used)?.rows;
+        let edges = shared.borrow_mut().save(folder, &next, OTHER, &mut used)?.rows;
         taken.tell(&format!("more after {what}"), rows + edges);
         println!("\n{what}: {changes} records in {seconds:.1} s; saved in {saved:.1} s: {rows} links, beside {edges} shared edges");
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use crossbeam_channel::{bounded, unbounded};
 use discodiff::dataflows::{Arrival, Fingerprints, records};
-use discodiff::model::{Fingerprint, Key, Kind};
+use discodiff::model::{Fingerprint, Key, Kind, Peers, Seat};
 use discodiff::sources::{Block, BlockSize, Inlet, first_tick};
 use discodiff::state::Manifest;
 use discodiff::xml::Record;
@@ -70,7 +70,7 @@ fn fingerprint(id: u64) -> Fingerprint {
 
 /// The trace, as a first load makes it.
 fn arranged(rows: &[(Key, Fingerprint)], block: usize) -> Result<Fingerprints> {
-    let mut held = Fingerprints::restore(Path::new(""), &Manifest::new(), 0, 1)?;
+    let mut held = Fingerprints::restore(Path::new(""), &Manifest::new(), Seat::ALONE)?;
     for (tick, rows) in (1..).zip(rows.chunks(block)) {
         let mut updates = Vec::with_capacity(rows.len());
         rows.iter().for_each(|(key, fingerprint)| held.replace(&mut updates, *key, None, Some(*fingerprint), tick));
@@ -85,7 +85,7 @@ fn half(records: &[Record], worker: usize) -> impl Iterator<Item = Record> {
 }
 
 fn worker_of(record: &Record) -> usize {
-    record.key.map_or(0, |key| key.worker(WORKERS))
+    record.key.map_or(0, |key| Peers::alone(WORKERS).owner(key.shard()))
 }
 
 /// Through the product's source operator and timely's exchange.

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use anyhow::Result;
 use discodiff::model::document::{Artist, Document, Label, Master, Release};
-use discodiff::model::{Digest, Kind};
+use discodiff::model::{Digest, Kind, Peers};
 use discodiff::xml::{self, Record, canonical};
 use quick_xml::events::Event;
 
@@ -87,7 +87,7 @@ fn parts(dumps: &[Dump]) -> [Vec<(Kind, Vec<Record>)>; 2] {
     let mut parts = [Vec::new(), Vec::new()];
     for Dump { kind, records, .. } in dumps {
         for (worker, part) in parts.iter_mut().enumerate() {
-            let own = records.iter().filter(|record| record.key.map_or(0, |key| key.worker(2)) == worker);
+            let own = records.iter().filter(|record| record.key.map_or(0, |key| Peers::alone(2).owner(key.shard())) == worker);
             part.push((*kind, own.cloned().collect()));
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use discodiff::model::{Change, Key, PerKind, Verdict};
+use discodiff::model::{Change, Key, Peers, PerKind, Verdict};
 use discodiff::sinks::{Epoch, KindRun, Need, Run, neo4j, postgres};
 use discodiff::xml::canonical;
 use neo4rs::BoltType;
@@ -48,7 +48,7 @@ fn run() -> Run {
         epoch: Epoch { number: 1, id: Uuid::nil() },
         month: String::new(),
         kinds: PerKind::from_fn(kind),
-        workers: 1,
+        peers: Peers::alone(1),
         want_fields: false,
         abandoned: Vec::new(),
         before: None,

@@ -5,6 +5,7 @@
 #![deny(clippy::print_stdout)]
 
 pub mod check;
+mod cluster;
 pub mod completions;
 pub mod dead_letters;
 pub mod demo;

@@ -127,6 +127,7 @@ pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request>
     Ok(Request {
         state: settings.state_dir()?.to_owned(),
         workers: settings.workers,
+        cluster: None,
         block: block(),
         memory: usize::try_from(settings.memory)?,
         delete_limit_percent: settings.delete_limit_percent,

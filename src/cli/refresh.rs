@@ -8,15 +8,15 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::publish::NewTopicFlags;
-use super::{fetch, open, output, report, stages};
+use super::{cluster, fetch, open, output, report, stages};
 use crate::refresh::{FromTopics, Refreshed, Report, Request, Selection, refresh, refresh_if_held};
 use crate::sinks::Access;
 use crate::sources::kafka::Until;
 use crate::telemetry::Measures;
 
 use crate::settings::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags, Settings,
-    SinkFlags, StateFlags, load,
+    ClusterFlags, DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags,
+    Settings, SinkFlags, StateFlags, load,
 };
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,9 @@ Examples:
       the same, and then each month that comes, until Ctrl-C or SIGTERM
   discodiff refresh --kafka --brokers kafka:9092 --topic-prefix theirs --state state --until now
       apply what another program has published to theirs.artists and so on; nothing is deleted
+  discodiff refresh --kafka --brokers kafka:9092 --state /shared/state --postgres postgresql://discogs@db/discogs \\
+      --processes 3 --process 0 --hostfile hosts
+      the same by three processes, here the first: the others are given --process 1 and 2
   discodiff refresh --dumps 2025-12 --state state --listen 9599 --metrics-file refresh.prom
       be watched: http://127.0.0.1:9599/metrics, /health and /ready while it runs, the file after it
   discodiff refresh --dumps 2025-12 --state state --allow-deletes
@@ -78,6 +81,9 @@ pub struct RefreshArgs {
     /// How the run goes.
     #[command(flatten)]
     pub run: RunFlags,
+    /// With which other processes.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
     /// How it can be taken up.
     #[command(flatten)]
     pub recovery: RecoveryFlags,
@@ -130,7 +136,7 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
-        let groups: [&dyn Group; 11] = [
+        let groups: [&dyn Group; 12] = [
             &self.dumps,
             &self.fetch,
             &self.from,
@@ -139,6 +145,7 @@ impl RefreshArgs {
             &self.state,
             &self.sinks,
             &self.run,
+            &self.cluster,
             &self.recovery,
             &self.monitor,
             &self.output,
@@ -156,7 +163,11 @@ impl RefreshArgs {
 
 /// Applies the month, or those that are in the topics, and says what each came to.
 pub fn run(args: &RefreshArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
-    let request = open::request(settings, measures)?;
+    let request = Request { cluster: cluster::assemble(settings)?, ..open::request(settings, measures)? };
+    cluster::together(request, settings, |request| applied(args, request, settings))
+}
+
+fn applied(args: &RefreshArgs, request: Request, settings: &Settings) -> anyhow::Result<Exit> {
     if settings.kafka {
         let reports = if args.from.follow { Reports::Lines } else { Reports::Object };
         return apply(request, settings, reports, |topics| match args.from.until {

@@ -43,7 +43,7 @@ use super::guard::{End, Tally, Verdict};
 use super::journal::{Entry, Journal, Records};
 use super::rejects::{self, Excess};
 use crate::model::document::Canonical;
-use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, PerKind, Stage, Verdict as Found};
+use crate::model::{Change, DeadLetter, Digest, Event, Fingerprint, Key, Kind, Peers, PerKind, Stage, Verdict as Found};
 use crate::sources::{Budget, Holder, Tick, first_delete_tick, kind_of};
 use crate::telemetry::{self, Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record, canonical};
@@ -56,6 +56,8 @@ pub use trace::Fingerprints;
 pub struct DiffOptions {
     /// Number of the epoch.
     pub epoch: u64,
+    /// All workers.
+    pub peers: Peers,
     /// Names of the dump files.
     pub files: PerKind<Arc<str>>,
     /// Records of each kind that are given even where they did not change: these are always parsed.
@@ -288,9 +290,10 @@ impl Diff {
         let mut builder = OperatorBuilder::new("Diff".to_owned(), arrivals.scope());
         let info = builder.operator_info();
         let activator = arrivals.scope().activator_for(Rc::clone(&info.address));
-        let peers = arrivals.scope().peers();
+        let (peers, own) = (self.options.peers, arrivals.scope().index() as u64);
         let route = move |arrival: &Arrival| match arrival {
-            Arrival::Record(record) => record.key.map_or(0, |key| key.worker(peers) as u64),
+            // One without a key stays where it was read: it only becomes a dead letter.
+            Arrival::Record(record) => record.key.map_or(own, |key| peers.owner(key.shard()) as u64),
             Arrival::End { worker, .. } => *worker as u64,
         };
         let mut arrivals = builder.new_input(arrivals, Exchange::new(route));
@@ -318,9 +321,9 @@ impl Diff {
                 verdicts.for_each(|_, data| verdict = data.pop().or(verdict.take()));
                 let Some((event_capability, tally_capability)) = &mut held else { return };
                 if let Some(verdict) = verdict {
-                    stance = match self.options.excess.found() {
-                        None => Stance::Sweeping(self.begin_sweep(verdict)),
-                        Some(_) => {
+                    stance = match verdict.over {
+                        false => Stance::Sweeping(self.begin_sweep(verdict)),
+                        true => {
                             // What was rejected is to be committed, and an end of the month is not to be seen.
                             let beyond = first_delete_tick(self.options.epoch, verdict.kind);
                             event_capability.downgrade(&beyond);

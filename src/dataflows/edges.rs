@@ -32,8 +32,8 @@ use super::arrangement::Arrangement;
 use super::diff::NO_ROOM;
 use super::journal::Entry;
 use super::links::{Assertion, Flow, Ground};
-use crate::model::Event;
 use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId, Family};
+use crate::model::{Event, Seat};
 use crate::sources::{Budget, Tick, first_epilogue_tick};
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
 use crate::telemetry::Recorder;
@@ -48,10 +48,10 @@ pub struct Edges {
 }
 
 impl Edges {
-    /// The edges whose anchors `worker` among `workers` owns, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Edges, StateError> {
+    /// The edges whose anchors a worker owns, restored from a generation.
+    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Edges, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.edges);
-        let mut rows = Rows::<(EdgeId, u32)>::of_worker(folder, manifest, parts, worker, workers)?;
+        let mut rows = Rows::<(EdgeId, u32)>::of_worker(folder, manifest, parts, seat)?;
         let base =
             Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(edge, records)| (edge.anchor, edge.link, records as isize))))?;
         Ok(Edges { base, recent: Arrangement::new() })
@@ -92,15 +92,8 @@ impl Edges {
     }
 
     /// Writes all edges as this worker's part of the next generation, and notes which codes they use.
-    pub fn save(
-        &mut self,
-        folder: &Path,
-        manifest: &Manifest,
-        worker: usize,
-        workers: usize,
-        used: &mut RoaringBitmap,
-    ) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
         self.base.cursor_with(&mut self.recent).save(writer, |&anchor, &link, records| {
             let Ok(records) = u32::try_from(records) else {
                 tracing::error!("an edge is asserted by {records} records: this is a defect of discodiff, and verify will find more");
@@ -121,11 +114,10 @@ pub fn edges<'scope>(
     budget: Arc<Budget>,
     mut recorder: Recorder,
 ) -> Stream<'scope, Tick, Vec<Event>> {
-    let Ground { dictionary, flow, journal } = ground;
-    let peers = assertions.scope().peers();
+    let Ground { dictionary, flow, journal, peers } = ground;
     let mut builder = OperatorBuilder::new("Edges".to_owned(), assertions.scope());
     let activator = assertions.scope().activator_for(Rc::clone(&builder.operator_info().address));
-    let mut assertions = builder.new_input(assertions, Exchange::new(move |(edge, _): &Assertion| edge.anchor.worker(peers) as u64));
+    let mut assertions = builder.new_input(assertions, Exchange::new(move |(edge, _): &Assertion| peers.owner(edge.anchor.shard()) as u64));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(output);
 

@@ -52,7 +52,7 @@ pub struct Tally {
 /// What one worker has at the end of a kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct End {
-    /// How the dump ended, as this worker was told.
+    /// How the dump ended, as this worker was told, and how many records it was given.
     pub ending: Ending,
     /// Keys held before the kind began. Of a run that was taken up, this and the next mean something only as sums of all workers.
     pub before: i64,
@@ -77,6 +77,8 @@ pub struct Verdict {
     pub defect: Option<String>,
     /// Nothing is deleted, as what is read was never meant to be all of the kind.
     pub partial: bool,
+    /// Too many of its records were rejected: nothing more is given.
+    pub over: bool,
 }
 
 impl Tally {
@@ -88,6 +90,8 @@ impl Tally {
         self.first.truncate(NAMED);
         match (&mut self.end, other.end) {
             (Some(end), Some(other)) => {
+                end.ending.records += other.ending.records;
+                end.ending.defect = end.ending.defect.take().or(other.ending.defect);
                 end.before += other.before;
                 end.missing += other.missing;
                 end.anonymous += other.anonymous;
@@ -163,6 +167,7 @@ pub fn guard<'scope>(tallies: Stream<'scope, Tick, Vec<Tally>>, guard: Guard, be
                     withheld: withheld.clone(),
                     defect: end.ending.defect.clone(),
                     partial: end.ending.partial,
+                    over: guard.excess.found().is_some(),
                 };
                 output.session(&capability).give_iterator((0..peers).map(verdict));
                 total = Tally::default();

@@ -35,7 +35,7 @@ use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 use super::arrangement::{Arrangement, Updates};
 use super::journal::{Entry, Journal};
 use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family};
-use crate::model::{Change, Event, Key, PerKind, Verdict};
+use crate::model::{Change, Event, Key, Peers, PerKind, Seat, Verdict};
 use crate::sources::Tick;
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
 use crate::telemetry::Recorder;
@@ -73,6 +73,8 @@ pub struct Ground {
     pub flow: Flow,
     /// Where they note what they do.
     pub journal: Journal,
+    /// All workers.
+    pub peers: Peers,
 }
 
 /// The arrangement of one worker.
@@ -83,10 +85,10 @@ pub struct Links {
 }
 
 impl Links {
-    /// The links that `worker` among `workers` owns, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Links, StateError> {
+    /// The links of a worker's records, restored from a generation.
+    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Links, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.links);
-        let mut rows = Rows::<(Key, Coded)>::of_worker(folder, manifest, parts, worker, workers)?;
+        let mut rows = Rows::<(Key, Coded)>::of_worker(folder, manifest, parts, seat)?;
         let trace = Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(key, link)| (key, link, 1))))?;
         Ok(Links { trace, held: PerKind::default() })
     }
@@ -109,15 +111,8 @@ impl Links {
     }
 
     /// Writes all links as this worker's part of the next generation, and notes which codes they use.
-    pub fn save(
-        &mut self,
-        folder: &Path,
-        manifest: &Manifest,
-        worker: usize,
-        workers: usize,
-        used: &mut RoaringBitmap,
-    ) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
         self.trace.cursor().save(writer, |key, link, _| {
             used.extend(link.codes());
             Some((*key, *link))
@@ -188,7 +183,7 @@ impl OneTick<'_> {
         (graph, graph_capability): (&mut Output<'_, '_, Event>, &Capability<Tick>),
         (shared, shared_capability): (&mut Output<'_, '_, Assertion>, &Capability<Tick>),
     ) -> usize {
-        let Ground { dictionary, flow, journal } = self.ground;
+        let Ground { dictionary, flow, journal, .. } = self.ground;
         let mut graph = graph.session(graph_capability);
         let mut shared = shared.session(shared_capability);
         let mut changes = Vec::with_capacity(events.len());

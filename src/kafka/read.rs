@@ -34,10 +34,10 @@ pub fn open(topics: &Topics, name: &str, from: &[(usize, Offset)]) -> Result<Clo
 }
 
 /// Lets a new consumer read these partitions, from these offsets on, as soon as it can. That no broker answers is told by the reading.
-pub fn begin(consumer: &BaseConsumer<Heard>, name: &str, from: impl IntoIterator<Item = i64>) -> Result<()> {
+pub fn begin(consumer: &BaseConsumer<Heard>, name: &str, from: impl IntoIterator<Item = (usize, i64)>) -> Result<()> {
     // Of brokers that a client knows, records are asked for at once, and else only after half a second.
     let _ = consumer.fetch_metadata(None, KNOWN);
-    assign(consumer, name, from.into_iter().map(Offset::Offset).enumerate())
+    assign(consumer, name, from.into_iter().map(|(partition, offset)| (partition, Offset::Offset(offset))))
 }
 
 fn assign(consumer: &BaseConsumer<Heard>, name: &str, from: impl Iterator<Item = (usize, Offset)>) -> Result<()> {

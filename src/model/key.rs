@@ -150,11 +150,6 @@ impl Key {
     pub const fn shard(self) -> u64 {
         shard_of(self.0)
     }
-
-    /// The worker that owns the key among `peers` of them.
-    pub const fn worker(self, peers: usize) -> usize {
-        (self.shard() % peers as u64) as usize
-    }
 }
 
 /// The shard of a key's bits, or of an anchor's: a hash written out here, since it must never change.

@@ -15,12 +15,13 @@ use super::dataflow::{self, Equipment, SavedLinks, Setting};
 use super::{Plan, Request};
 use crate::dataflows::{Asked, DiffOptions, Excess, Findings, Flow, Guard, Journal, RejectLimit, SinkPort};
 use crate::model::graph::Dictionary;
-use crate::model::{Kind, PerKind};
+use crate::model::{Kind, PerKind, Seat};
 use crate::sinks::driver::{Driver, Missed, Report};
 use crate::sinks::{Holds, Need, Run, Writer};
 use crate::sources::{Budget, Holder, Reading, Snapshot, Stop, StoppedOnRequest, Surroundings, Trail, read};
 use crate::state::{Checkpoint, Manifest, Part};
 use crate::telemetry::{Cause, InFlight, Phase};
+use uuid::Uuid;
 
 /// A sink's writers and what they need to know.
 pub struct Target {
@@ -46,6 +47,8 @@ pub struct Kept {
     pub links: Option<Arc<Dictionary>>,
     /// What this run's checkpoints go on from; `None`: it takes none.
     pub checkpoint: Option<Checkpoint>,
+    /// What the run is called among several processes.
+    pub run: Option<Uuid>,
 }
 
 /// What an epoch came to.
@@ -74,9 +77,12 @@ pub fn apply(
     targets: Vec<Target>,
     kept: Kept,
 ) -> Result<Applied> {
-    let workers = request.workers;
+    let (first, workers) = (request.first(), request.workers);
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
+    if let Some(cluster) = &request.cluster {
+        cluster.watch(&stop);
+    }
     let beyond = |target: &Target, kind: Kind| target.run.kinds[kind].as_ref().is_some_and(|run| run.need != Need::Changes);
     let graphs = || targets.iter().filter(|target| target.holds == Holds::Graph);
     let flow = Flow { graph: graphs().next().is_some(), mended: PerKind::from_fn(|kind| graphs().any(|target| beyond(target, kind))) };
@@ -93,6 +99,7 @@ pub fn apply(
     let excess = Excess::default();
     let diff = DiffOptions {
         epoch: plan.epoch.number,
+        peers: first.peers,
         files: PerKind::from_fn(|kind| snapshot.files[kind].as_ref().map_or_else(|| Arc::from(""), |file| Arc::from(file.name.as_str()))),
         asked: PerKind::from_fn(|kind| asked(&targets, kind)),
         projections: (kept.links.is_some() || flow.graph).then_some(flow.mended),
@@ -102,14 +109,14 @@ pub fn apply(
     let measures = Arc::clone(&request.measures);
     let surroundings =
         Surroundings { budget: Arc::clone(&budget), trail: Arc::clone(&trail), measures: Arc::clone(&measures), stop: stop.clone() };
-    let (reading, inlets) = read(files, mark, request.block, workers, surroundings.clone())?;
+    let (reading, inlets) = read(files, mark, request.block, first, surroundings.clone())?;
     let mut equipment: Vec<_> = inlets.into_iter().map(|inlet| Equipment { inlet, ports: Vec::new() }).collect();
     let mut threads = Vec::with_capacity(targets.len());
     let missed: Vec<Missed> = targets.iter().map(|target| Arc::clone(&target.missed)).collect();
     let mut causes = vec![(Holder::WORKERS, Cause::Cpu), (Holder::JOURNAL, Cause::State)];
     for (at, target) in targets.into_iter().enumerate() {
         causes.push((Holder::sink(at), Cause::Sink(target.name)));
-        threads.push(start(target, Holder::sink(at), &mut equipment, &surroundings, &delivered)?);
+        threads.push(start(target, Holder::sink(at), first, &mut equipment, &surroundings, &delivered)?);
     }
     let holders =
         causes.iter().map(|(holder, cause)| (*holder, if *holder == Holder::WORKERS { "workers" } else { cause.name() })).collect();
@@ -129,6 +136,8 @@ pub fn apply(
     let setting = Setting {
         folder: folder.to_owned(),
         manifest: Arc::new(manifest.clone()),
+        first,
+        cluster: request.cluster.clone().zip(kept.run),
         guard: Guard {
             limit_percent: request.delete_limit_percent,
             allow_deletes: request.allowed.deletes,
@@ -200,6 +209,7 @@ fn asked(targets: &[Target], kind: Kind) -> Asked {
 fn start(
     target: Target,
     holder: Holder,
+    first: Seat,
     equipment: &mut [Equipment],
     surroundings: &Surroundings,
     delivered: &PerKind<RoaringTreemap>,
@@ -222,7 +232,7 @@ fn start(
             name: format!("{name} {worker}"),
             sink: name,
             writer,
-            worker: (!one_writer).then_some(worker),
+            worker: (!one_writer).then_some(first.worker + worker),
             senders: if one_writer { workers } else { 1 },
             run: run.clone(),
             parts: part_receiver,

@@ -24,7 +24,7 @@ use roaring::RoaringTreemap;
 use super::{Member, Plan};
 use crate::dataflows::{Diff, Edges, Entry, Excess, Findings, Fingerprints, Journal, Links, Note};
 use crate::model::graph::Dictionary;
-use crate::model::{Key, Kind, PerKind};
+use crate::model::{Key, Kind, PerKind, Seat};
 use crate::sinks::driver::Missed;
 use crate::sinks::{Need, Sink};
 use crate::sources::{BlockSize, Budget, Holder, Place, Snapshot, Stop, StoppedOnRequest, Tick, Trail, kind_of};
@@ -357,7 +357,7 @@ pub fn delivered(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) ->
 /// What one worker has in memory.
 pub struct Memory<'m> {
     /// Its number, and that of all.
-    pub worker: (usize, usize),
+    pub seat: Seat,
     /// The fingerprints.
     pub trace: &'m mut Fingerprints,
     /// The diff.
@@ -371,9 +371,9 @@ pub struct Memory<'m> {
 impl Memory<'_> {
     /// Takes up what other runs of the epoch noted, on however many workers.
     pub fn take_up(&mut self, folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<()> {
-        let (index, peers) = self.worker;
-        let (first, kind) = (index == 0, checkpoint.mark.kind());
-        let owns = |key: Key| key.worker(peers) == index;
+        let seat = self.seat;
+        let (first, kind) = (seat.is_first(), checkpoint.mark.kind());
+        let owns = |key: Key| seat.owns(key.shard());
         // Ticks of their own, below all of the epoch's: nobody asks how it stood at one of them.
         let mut tick = 0;
         replay(
@@ -405,7 +405,7 @@ impl Memory<'_> {
                         links.resume(changes.into_iter().filter(|(key, ..)| owns(*key)), &held, tick);
                     }
                     (Entry::Assertions(mut assertions), Some((_, edges))) => {
-                        assertions.retain(|(edge, _)| edge.anchor.worker(peers) == index);
+                        assertions.retain(|(edge, _)| seat.owns(edge.anchor.shard()));
                         edges.commit(assertions, tick);
                     }
                     (Entry::Links(..) | Entry::Assertions(_), None) | (Entry::Texts(_), _) => {}

@@ -1,4 +1,4 @@
-//! One refresh dataflow on every worker of this process, from inlets to saved parts.
+//! One refresh dataflow on every worker, from inlets to saved parts: of this process, together with those of others where there are some.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -12,14 +12,17 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
 use timely::worker::Worker;
+use uuid::Uuid;
 
 use super::account::Account;
 use super::checkpoints::{Memory, Rounds};
+use super::connected;
+use crate::cluster::Cluster;
 use crate::dataflows::{
     Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Ground, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
 };
 use crate::model::graph::{Coded, Dictionary, EdgeId};
-use crate::model::{Fingerprint, Key, Kind, PerKind};
+use crate::model::{Fingerprint, Key, Kind, PerKind, Seat};
 use crate::sources::{Budget, Holder, Inlet, Stop};
 use crate::state::{Checkpoint, Manifest, Part, Row};
 use crate::telemetry::{Cause, Measures, RunStage};
@@ -43,6 +46,10 @@ pub struct Setting {
     pub folder: PathBuf,
     /// The valid generation.
     pub manifest: Arc<Manifest>,
+    /// The first worker of this process.
+    pub first: Seat,
+    /// The other processes, and what the run is called among them.
+    pub cluster: Option<(Arc<Cluster>, Uuid)>,
     /// What the diff needs to know.
     pub diff: DiffOptions,
     /// What the guard goes by.
@@ -93,13 +100,18 @@ pub struct SavedLinks {
 
 /// Runs the dataflow on as many workers as there is equipment for, until every sink has committed every tick, and saves the state.
 pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> {
-    let workers = equipment.len();
+    let (workers, first) = (equipment.len(), setting.first.worker);
     let slots: Arc<Vec<_>> = Arc::new(equipment.into_iter().map(|one| Mutex::new(Some(one))).collect());
-    let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
-    let (stop, run) = (setting.stop.clone(), tracing::Span::current());
-    let guards = timely::execute(config, move |worker| {
+    let (stop, cluster, run) = (setting.stop.clone(), setting.cluster.clone(), tracing::Span::current());
+    let connecting = match &cluster {
+        None => connected::alone(workers).map(|allocators| (allocators, None)),
+        Some((cluster, run)) => connected::with_others(cluster, *run, &stop).map(|(allocators, connected)| (allocators, Some(connected))),
+    };
+    // That another process has failed is the reason, where nothing comes of connecting.
+    let (allocators, connected) = connecting.map_err(|error| stop.take_reason().unwrap_or(error))?;
+    let guards = timely::execute::execute_from(allocators, Box::new(()), timely::WorkerConfig::default(), move |worker| {
         let _entered = tracing::error_span!(parent: &run, "worker", worker = worker.index()).entered();
-        let slot = slots[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
+        let slot = slots[worker.index() - first].lock().unwrap_or_else(PoisonError::into_inner).take();
         let outcome =
             slot.ok_or_else(|| anyhow!("worker {} has no inlet", worker.index())).and_then(|equipment| work(worker, &setting, equipment));
         if let Err(error) = &outcome {
@@ -109,6 +121,9 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
     })
     .map_err(|error| anyhow!("cannot start the workers: {error}"))?;
     let outcomes: Vec<_> = guards.join().into_iter().collect();
+    if let Some(connected) = connected {
+        connected.end(&stop);
+    }
     if let Some(reason) = stop.take_reason() {
         return Err(reason);
     }
@@ -116,10 +131,11 @@ pub fn run(setting: Setting, equipment: Vec<Equipment>) -> Result<Vec<Outcome>> 
 }
 
 fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<Outcome> {
-    let (index, peers) = (worker.index(), worker.peers());
+    let seat = Seat { worker: worker.index(), ..setting.first };
+    let (index, workers) = (seat.worker, seat.peers.workers);
     let (begun, measures) = (Instant::now(), &setting.measures);
     let loading = measures.waits().within(Cause::State.name());
-    let trace = Fingerprints::restore(&setting.folder, &setting.manifest, index, peers)?;
+    let trace = Fingerprints::restore(&setting.folder, &setting.manifest, seat)?;
     let trace = Rc::new(RefCell::new(trace));
     let findings = Rc::new(RefCell::new(Findings::default()));
     let probe = ProbeHandle::new();
@@ -128,9 +144,9 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let kept = match &setting.links {
         None => None,
         Some((dictionary, flow)) => {
-            let kept = Links::restore(&setting.folder, &setting.manifest, index, peers)?;
-            let shared = Edges::restore(&setting.folder, &setting.manifest, index, peers)?;
-            let ground = Ground { dictionary: Arc::clone(dictionary), flow: *flow, journal: setting.journal.clone() };
+            let kept = Links::restore(&setting.folder, &setting.manifest, seat)?;
+            let shared = Edges::restore(&setting.folder, &setting.manifest, seat)?;
+            let ground = Ground { dictionary: Arc::clone(dictionary), flow: *flow, journal: setting.journal.clone(), peers: seat.peers };
             Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), ground))
         }
     };
@@ -138,15 +154,15 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         let (mut trace, mut findings) = (trace.borrow_mut(), findings.borrow_mut());
         let mut links = kept.as_ref().map(|(kept, shared, ..)| (kept.borrow_mut(), shared.borrow_mut()));
         let links = links.as_mut().map(|(links, edges)| (&mut **links, &mut **edges));
-        let mut memory = Memory { worker: (index, peers), trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
+        let mut memory = Memory { seat, trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
         memory.take_up(&setting.folder, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
     }
     let keys = |trace: &Fingerprints| Kind::ALL.iter().map(|kind| trace.live(*kind)).sum();
-    let room = |parts: &[Part]| Part::room(parts, index, peers) as u64;
+    let room = |parts: &[Part]| Part::room(parts, seat) as u64;
     let of_graph = setting.manifest.links.as_ref().filter(|_| kept.is_some()).map_or((0, 0), |of| (room(&of.links), room(&of.edges)));
     let loaded = bytes_of(room(&setting.manifest.parts), of_graph.0, of_graph.1);
     measures.recorder(RunStage::Load).took(begun.elapsed(), keys(&trace.borrow()), loaded);
-    measures.waits().add(Cause::State, begun.elapsed() / peers as u32);
+    measures.waits().add(Cause::State, begun.elapsed() / workers as u32);
     drop(loading);
     // Of a run that is taken up, what was counted before.
     Kind::ALL.iter().for_each(|kind| measures.records().add(*kind, &findings.borrow().counts[*kind], 0));
@@ -183,7 +199,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     });
     let (mut answered, mut passed) = (0, None);
     let mut ticks = (index == 0).then(|| measures.recorder(RunStage::Tick));
-    let mut account = Account::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), peers);
+    let mut account = Account::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), workers);
     while !probe.done() {
         account.step(worker, NAP);
         let done = || probe.with_frontier(|frontier| frontier.first().copied());
@@ -199,25 +215,25 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
             worker.drop_dataflow(dataflow);
             return Err(anyhow!("stopped"));
         }
-        fail::fail_point!("worker-panics", index == peers - 1, |_| panic!("failpoint worker-panics"));
+        fail::fail_point!("worker-panics", index == workers - 1, |_| panic!("failpoint worker-panics"));
     }
     account.note(Cause::Cpu);
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
         let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);
         let _saving = measures.waits().within(Cause::State.name());
-        let part = trace.borrow_mut().save(folder, manifest, index, peers).context("cannot save the state")?;
+        let part = trace.borrow_mut().save(folder, manifest, seat).context("cannot save the state")?;
         let mut saved = bytes_of(part.rows, 0, 0);
         outcome.part = Some(part);
         if let Some((kept, shared, ..)) = kept {
             let mut used = RoaringBitmap::new();
-            let links = kept.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the links")?;
-            let edges = shared.borrow_mut().save(folder, manifest, index, peers, &mut used).context("cannot save the edges")?;
+            let links = kept.borrow_mut().save(folder, manifest, seat, &mut used).context("cannot save the links")?;
+            let edges = shared.borrow_mut().save(folder, manifest, seat, &mut used).context("cannot save the edges")?;
             saved += bytes_of(0, links.rows, edges.rows);
             outcome.links = Some(SavedLinks { links, edges, used, held: kept.borrow().held() });
         }
         measures.recorder(RunStage::Save).took(begun.elapsed(), keys(&trace.borrow()), saved);
-        measures.waits().add(Cause::State, begun.elapsed() / peers as u32);
+        measures.waits().add(Cause::State, begun.elapsed() / workers as u32);
     }
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! How sinks stand against the state, and what follows for a run: which kinds are read, and what each sink needs of them.
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Kind, PerKind};
 use crate::sinks::{Epoch, Holds, Need, Standing};
@@ -74,7 +75,7 @@ pub fn judge_messages(manifest: &Manifest, standing: &Standing, resumed: Option<
 }
 
 /// What a run does: decided before anything is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// What is applied.
     pub epoch: Epoch,

@@ -11,9 +11,11 @@
 mod account;
 mod apply;
 mod checkpoints;
+mod connected;
 mod dataflow;
 mod due;
 mod judge;
+mod led;
 mod mend;
 mod plan;
 mod repair;
@@ -30,9 +32,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use roaring::RoaringBitmap;
 
+use crate::cluster::Cluster;
 use crate::dataflows::Flow;
 use crate::model::graph::{Dictionary, LINKS_VERSION};
-use crate::model::{Kind, PerKind};
+use crate::model::{Kind, Peers, PerKind, Seat};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, DumpFile, Folder, Place, Snapshot, StoppedOnRequest};
@@ -43,6 +46,8 @@ use checkpoints::Grounds;
 use dataflow::{SavedLinks, bytes_of};
 pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
+pub use led::{Sources, led};
+use led::{Task, gather};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use repair::{Dumps, Repaired, repair};
@@ -55,8 +60,10 @@ pub use topics::FromTopics;
 pub struct Request {
     /// The state's folder.
     pub state: PathBuf,
-    /// Number of timely workers.
+    /// Number of timely workers of this process.
     pub workers: usize,
+    /// The other processes.
+    pub cluster: Option<Arc<Cluster>>,
     /// Where blocks are cut.
     pub block: BlockSize,
     /// Bytes that may be in flight.
@@ -78,6 +85,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The first worker of this process, among all.
+    fn first(&self) -> Seat {
+        self.cluster.as_ref().map_or(Peers::alone(self.workers).first_of(0), |cluster| cluster.peers.first_of(cluster.process))
+    }
+
     fn deletes(&self) -> Deletes {
         Deletes { limit_percent: self.delete_limit_percent, allowed: self.allowed.deletes }
     }
@@ -214,7 +226,13 @@ fn refresh_opened(
     let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
     let folder = state.folder().to_owned();
     let grounds = Grounds { folder: &folder, before: &before, snapshot: &snapshot, members: &members, block: request.block, keeps_links };
+    let cluster = request.cluster.as_deref();
+    if cluster.is_some() && keeps_links {
+        bail!("a graph is kept by one process: leave out --processes");
+    }
     let (taken_up, dictionary) = grounds.take_up(&plan)?;
+    // Several processes take no checkpoints yet, and begin a month that did not end anew.
+    let taken_up = taken_up.filter(|_| cluster.is_none());
     if let Some(checkpoint) = &taken_up {
         plan.needs =
             members.iter().map(|member| member.participant(checkpoint).map_or_else(PerKind::default, |known| known.needs)).collect();
@@ -236,7 +254,7 @@ fn refresh_opened(
     state.replace(manifest.clone())?;
 
     let mut runs: Vec<Run> =
-        plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.workers, sinks)).collect();
+        plan.needs.iter().map(|needs| run_of(&before, &snapshot, &plan, needs, from, request.first().peers, sinks)).collect();
     let waits = request.measures.waits();
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, run) in sinks.iter_mut().zip(&runs) {
@@ -251,8 +269,18 @@ fn refresh_opened(
         });
     }
     let links = keeps_links.then(|| Arc::clone(&dictionary));
-    let kept = Kept { save: true, links, checkpoint: grounds.begin(&plan, sinks, taken_up.as_ref())? };
+    let checkpoint = if cluster.is_some() { None } else { grounds.begin(&plan, sinks, taken_up.as_ref())? };
+    let mut kept = Kept { save: true, links, checkpoint, run: None };
+    if let Some(cluster) = cluster {
+        let sinks: Vec<_> = sinks.iter().map(|sink| &**sink).zip(&runs).collect();
+        let task = Task::of(cluster, &before, &plan, &snapshot, &sinks)?;
+        task.assign(cluster)?;
+        kept.run = Some(task.run);
+    }
     let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
+    if let Some(cluster) = cluster {
+        gather(cluster, &mut applied)?;
+    }
     request.measures.course().enter(Phase::Completing);
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));
 
@@ -452,7 +480,7 @@ fn run_of(
     plan: &Plan,
     needs: &PerKind<Option<Need>>,
     from: Option<sinks::From>,
-    workers: usize,
+    peers: Peers,
     sinks: &[Box<dyn Sink>],
 ) -> Run {
     let kind_run = |kind: Kind| {
@@ -466,7 +494,7 @@ fn run_of(
         month: snapshot.month.clone(),
         kinds: PerKind::from_fn(kind_run),
         from,
-        workers,
+        peers,
         want_fields: sinks.iter().any(|sink| sink.holds().is_feed()),
         abandoned: before.abandoned.iter().chain(&plan.abandoned).copied().collect(),
         before: before.completed,

@@ -73,11 +73,11 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let seen = Arc::new(Mutex::new(Foreseen::default()));
     let store = stores.into_iter().find(|store| store.holds() == Holds::Documents);
     let needs = PerKind::from_fn(|kind| plan.read[kind].then_some(Need::Changes));
-    let run = run_of(&manifest, &snapshot, &plan, &needs, None, request.workers, &[]);
+    let run = run_of(&manifest, &snapshot, &plan, &needs, None, request.first().peers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
     let target =
         Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
-    let kept = Kept { save: false, links: None, checkpoint: None };
+    let kept = Kept { save: false, links: None, checkpoint: None, run: None };
     let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], kept)
         .map_err(|error| if error.is::<TooManyRejected>() { error.context("a refresh would fail") } else { error })?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));

@@ -234,7 +234,7 @@ impl Work<'_> {
             needs: Vec::new(),
             abandoned: Vec::new(),
         };
-        let kept = Kept { save: false, links: None, checkpoint: None };
+        let kept = Kept { save: false, links: None, checkpoint: None, run: None };
         let applied = apply(self.request, &self.snapshot, &plan, &self.manifest, state.folder(), targets, kept)?;
         for (kind, counts) in applied.findings.counts.iter() {
             if counts.inserted + counts.updated + counts.deleted > 0 {
@@ -264,7 +264,7 @@ impl Work<'_> {
             month: self.snapshot.month.clone(),
             kinds: kinds.clone(),
             from: None,
-            workers: self.request.workers,
+            peers: self.request.first().peers,
             want_fields: false,
             abandoned: self.manifest.abandoned.clone(),
             before: self.manifest.completed,

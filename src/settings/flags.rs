@@ -199,6 +199,20 @@ pub struct RunFlags {
     pub allow_older: Option<String>,
 }
 
+/// Several processes that work as one.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClusterFlags {
+    /// Number of processes that work as one, each started with the same command but for --process: several read topics faster [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Cluster")]
+    pub processes: Option<String>,
+    /// Which of them this one is, from 0 on; process 0 prints the report
+    #[arg(long, value_name = "I", help_heading = "Cluster")]
+    pub process: Option<String>,
+    /// File that names all processes, a line HOST:PORT each, that of process 0 first
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub hostfile: Option<PathBuf>,
+}
+
 /// How a run can be taken up.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RecoveryFlags {
@@ -309,6 +323,14 @@ impl Group for RunFlags {
         flags.give(Key::DeleteLimitPercent, self.delete_limit_percent.as_ref());
         flags.give(Key::RejectLimitPercent, self.reject_limit_percent.as_ref());
         flags.give(Key::AllowOlder, self.allow_older.as_ref());
+    }
+}
+
+impl Group for ClusterFlags {
+    fn put(&self, flags: &mut Flags) {
+        flags.give(Key::Processes, self.processes.as_ref());
+        flags.give(Key::Process, self.process.as_ref());
+        flags.give(Key::Hostfile, self.hostfile.as_ref());
     }
 }
 

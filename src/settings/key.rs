@@ -61,6 +61,12 @@ pub enum Key {
     Null,
     /// Number of workers.
     Workers,
+    /// Number of processes.
+    Processes,
+    /// Which of them this one is.
+    Process,
+    /// File that names all of them.
+    Hostfile,
     /// Whether deletes beyond the limit are taken.
     AllowDeletes,
     /// Whether a month older than the last one applied is taken.
@@ -87,7 +93,7 @@ pub enum Key {
 
 impl Key {
     /// All settings, in the order in which they are shown.
-    pub const ALL: [Key; 39] = [
+    pub const ALL: [Key; 42] = [
         Key::Dumps,
         Key::Fetch,
         Key::FetchUrl,
@@ -116,6 +122,9 @@ impl Key {
         Key::Feed,
         Key::Null,
         Key::Workers,
+        Key::Processes,
+        Key::Process,
+        Key::Hostfile,
         Key::AllowDeletes,
         Key::AllowOlder,
         Key::Json,
@@ -160,6 +169,9 @@ impl Key {
             Key::Feed => "feed",
             Key::Null => "null",
             Key::Workers => "workers",
+            Key::Processes => "processes",
+            Key::Process => "process",
+            Key::Hostfile => "hostfile",
             Key::AllowDeletes => "allow_deletes",
             Key::AllowOlder => "allow_older",
             Key::Json => "json",
@@ -193,6 +205,8 @@ impl Key {
     pub const fn purpose(self) -> &'static str {
         match self {
             Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
+            Key::Process => "which of the processes this one is, from 0 on",
+            Key::Hostfile => "the file that names all processes, a line such as worker-0:2101 each, that of process 0 first",
             Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
             Key::State => {
                 "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \

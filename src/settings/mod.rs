@@ -29,8 +29,8 @@ use std::time::Duration;
 use url::Url;
 
 pub use flags::{
-    DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags, SinkFlags,
-    StateFlags, StoreFlags, TableFlags,
+    ClusterFlags, DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags,
+    SinkFlags, StateFlags, StoreFlags, TableFlags,
 };
 pub use key::Key;
 pub use load::load;
@@ -95,8 +95,14 @@ pub struct Settings {
     pub feed: Option<FeedPlace>,
     /// No sink at all; never together with one.
     pub null: bool,
-    /// Worker threads, 1 to 64.
+    /// Worker threads of each process, 1 to 64 in all.
     pub workers: usize,
+    /// Number of processes that work as one.
+    pub processes: usize,
+    /// Which of them this one is.
+    pub process: usize,
+    /// The file that names all of them.
+    pub hostfile: Option<PathBuf>,
     /// Whether deletes beyond the limit are taken.
     pub allow_deletes: bool,
     /// Whether a month older than the last one applied is taken.
@@ -161,6 +167,17 @@ impl Settings {
         }
     }
 
+    /// What all processes of a cluster must be told alike, by name: all but what is their own, where files are on their machine, and what is
+    /// printed.
+    pub fn common(&self) -> Vec<(String, String)> {
+        let own = |key: Key| {
+            matches!(key, Key::Process | Key::Dumps | Key::State | Key::Json | Key::Log | Key::LogFormat | Key::Listen)
+                || ["file", "_ca", "_certificate", "_key"].iter().any(|ending| key.name().ends_with(ending))
+        };
+        let common = Key::ALL.into_iter().filter(|key| !own(*key));
+        common.filter_map(|key| Some((key.name().to_owned(), self.shown(key)?))).collect()
+    }
+
     fn shown(&self, key: Key) -> Option<String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         match key {
@@ -194,6 +211,9 @@ impl Settings {
             Key::Feed => self.feed.as_ref().map(FeedPlace::to_string),
             Key::Null => Some(self.null.to_string()),
             Key::Workers => Some(self.workers.to_string()),
+            Key::Processes => (self.processes > 1).then(|| self.processes.to_string()),
+            Key::Process => (self.processes > 1).then(|| self.process.to_string()),
+            Key::Hostfile => path(&self.hostfile),
             Key::AllowDeletes => Some(self.allow_deletes.to_string()),
             Key::AllowOlder => Some(self.allow_older.to_string()),
             Key::Json => Some(self.json.to_string()),

@@ -133,6 +133,9 @@ impl Resolver {
             feed: self.take(Key::Feed, value::feed),
             null: self.take(Key::Null, value::boolean).unwrap_or(false),
             workers: self.take(Key::Workers, value::workers).unwrap_or(1),
+            processes: self.take(Key::Processes, value::processes).unwrap_or(1),
+            process: self.take(Key::Process, value::process).unwrap_or(0),
+            hostfile: self.take(Key::Hostfile, value::path),
             allow_deletes: self.take(Key::AllowDeletes, value::boolean).unwrap_or(false),
             allow_older: self.take(Key::AllowOlder, value::boolean).unwrap_or(false),
             json: self.take(Key::Json, value::boolean).unwrap_or(false),
@@ -148,6 +151,7 @@ impl Resolver {
         };
         self.settle_null(&mut settings);
         self.settle_kafka(&mut settings);
+        self.check_cluster(&settings);
         if let Some(prefix) = settings.document_topics.as_ref().filter(|prefix| **prefix == settings.topic_prefix) {
             let place = self.origins.get(&Key::DocumentTopics).cloned().unwrap_or_default().place(Key::DocumentTopics);
             self.mistakes.add(place, format!("{prefix}.* are the topics that dumps are published to (topic_prefix): name another prefix"));
@@ -167,6 +171,30 @@ impl Resolver {
         }
         settings.origins = self.origins;
         if self.mistakes.is_empty() { Ok(settings) } else { Err(self.mistakes) }
+    }
+
+    /// Several processes know which they are and where the others are.
+    fn check_cluster(&mut self, settings: &Settings) {
+        let (processes, all) = (settings.processes, settings.processes * settings.workers);
+        if processes == 1 {
+            return;
+        }
+        for key in [Key::Process, Key::Hostfile].into_iter().filter(|key| !self.origins.contains_key(key)) {
+            self.mistakes.add_missing(key, "");
+        }
+        let place = |key: Key| self.origins.get(&key).cloned().unwrap_or_default().place(key);
+        if settings.process >= processes {
+            let words = format!("is {}, and the last of {processes} processes is {}", settings.process, processes - 1);
+            self.mistakes.add(place(Key::Process), words);
+        }
+        if all > value::MAX_WORKERS as usize {
+            let words = format!("makes {all} workers in {processes} processes, and more than {} help nobody", value::MAX_WORKERS);
+            self.mistakes.add(place(Key::Workers), words);
+        }
+        if settings.fetch {
+            self.mistakes
+                .add(place(Key::Fetch), "is for one process: fetch the month first (discodiff fetch), for each machine".to_owned());
+        }
     }
 
     /// `null` and a named sink contradict each other: the stronger layer decides, within one layer it is a mistake.

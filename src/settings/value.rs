@@ -56,7 +56,7 @@ impl Display for FeedPlace {
 const TOPIC: &str = "kafka:";
 
 /// More workers than this never helped: there are 64 shards, so the 65th would own nothing.
-const MAX_WORKERS: i64 = 64;
+pub(super) const MAX_WORKERS: i64 = 64;
 
 /// Below it, one large record at each worker would already fill what may be in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -120,13 +120,25 @@ pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {
 }
 
 pub(super) fn workers(raw: &Raw) -> Result<usize, String> {
+    number(raw, 1..=MAX_WORKERS, WORKERS)
+}
+
+pub(super) fn processes(raw: &Raw) -> Result<usize, String> {
+    number(raw, 1..=MAX_WORKERS, WORKERS)
+}
+
+pub(super) fn process(raw: &Raw) -> Result<usize, String> {
+    number(raw, 0..=MAX_WORKERS - 1, "a whole number from 0 to 63")
+}
+
+fn number(raw: &Raw, range: std::ops::RangeInclusive<i64>, right: &str) -> Result<usize, String> {
     let given = match raw {
         Raw::Toml(Value::Integer(number), _) => number.to_string(),
-        _ => raw.text(WORKERS)?,
+        _ => raw.text(right)?,
     };
     match given.parse::<i64>() {
-        Ok(number) if (1..=MAX_WORKERS).contains(&number) => usize::try_from(number).or_else(|_| wrong(&given, WORKERS)),
-        _ => wrong(format_args!("\"{given}\""), WORKERS),
+        Ok(number) if range.contains(&number) => usize::try_from(number).or_else(|_| wrong(&given, right)),
+        _ => wrong(format_args!("\"{given}\""), right),
     }
 }
 

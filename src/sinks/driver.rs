@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::patience::{given_up, patience};
@@ -61,7 +62,7 @@ pub struct Acknowledgement {
 }
 
 /// What a writer came to in a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Records for which something was written.
     pub tally: Tally,
@@ -78,7 +79,7 @@ pub struct Driver {
     pub name: String,
     /// The sink's name in messages.
     pub sink: &'static str,
-    /// The writer, which belongs to the worker of this number among [`Run::workers`], or to all where it is the only one.
+    /// The writer, which belongs to the worker of this number among [`Run::peers`], or to all where it is the only one.
     pub writer: Box<dyn Writer>,
     /// The worker whose keys it writes; `None`: all keys.
     pub worker: Option<usize>,
@@ -252,10 +253,10 @@ impl Driving {
 
     /// Deletes those of these ids that are this writer's.
     fn delete(&mut self, kind: Kind, ids: &RoaringTreemap, tick: Tick) -> Result<(), SinkError> {
-        let (worker, workers) = (self.driver.worker, self.driver.run.workers);
+        let (worker, peers) = (self.driver.worker, self.driver.run.peers);
         for id in ids {
             let Some(key) = Key::new(kind, id) else { continue };
-            if worker.is_none_or(|worker| key.worker(workers) == worker) {
+            if worker.is_none_or(|worker| peers.owner(key.shard()) == worker) {
                 self.batch.tick = tick;
                 self.batch.changes.push(Change { key, verdict: Verdict::Delete, tick, document: None, graph: None });
                 self.flush_if_full()?;

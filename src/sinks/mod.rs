@@ -26,6 +26,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::graph::{Edge, EdgeChange, Family, Properties};
-use crate::model::{Change, DeadLetter, Key, Kind, PerKind, Verdict};
+use crate::model::{Change, DeadLetter, Key, Kind, Peers, PerKind, Verdict};
 use crate::sources::Tick;
 pub use error::{Class, SinkError};
 pub use fields::changed_fields;
@@ -110,7 +111,7 @@ impl Faults {
 }
 
 /// What a sink needs to know of a run before it begins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// The state's id.
     pub state: Uuid,
@@ -122,8 +123,8 @@ pub struct Run {
     pub kinds: PerKind<Option<KindRun>>,
     /// Where an unfinished run of the epoch is taken up within it.
     pub from: Option<From>,
-    /// Number of timely workers in the whole cluster: the most writers that can be used.
-    pub workers: usize,
+    /// All workers: as many writers as there are can be used.
+    pub peers: Peers,
     /// Whether [`Written::fields`] is asked for (a feed is among the sinks).
     pub want_fields: bool,
     /// Epochs begun earlier and never completed: marked so in `snapshots`.
@@ -133,7 +134,7 @@ pub struct Run {
 }
 
 /// A place within an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct From {
     /// What lies below this tick was committed in every sink.
     pub tick: Tick,
@@ -159,11 +160,12 @@ impl Run {
 }
 
 /// One kind's part of a [`Run`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KindRun {
     /// What this sink needs.
     pub need: Need,
-    /// Where that is a repair: of which keys.
+    /// Where that is a repair: of which keys. Several processes repair nothing together.
+    #[serde(skip)]
     pub faults: Arc<Faults>,
     /// The month of the file, `2025-12`.
     pub month: String,
@@ -284,6 +286,16 @@ pub trait Sink: Send {
     /// Makes or migrates what is missing, binds the store to the state, notes the snapshot as begun, raises the run number, and hands
     /// out writers: one where [`Sink::one_writer`], else one for each worker, in the order of workers.
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError>;
+
+    /// What other processes need to write along in the run that was begun here, for their [`Sink::join`]; `None`: there is no writing along.
+    fn pass(&self) -> Option<String> {
+        None
+    }
+
+    /// Writers for these workers, in a run that another process has begun.
+    fn join(&mut self, _run: &Run, _pass: &str, _workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        Err(SinkError::stop(format!("{} has one writer, and several processes were asked for", self.name())))
+    }
 
     /// Notes for each kind that was read how it ended, and that the epoch is begun no more, all in one transaction. Called once, after
     /// all writers have been dropped.

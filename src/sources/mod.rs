@@ -34,6 +34,11 @@ pub const fn first_tick(epoch: u64, kind: Kind) -> Tick {
     (epoch << 32) | ((kind as u64) << 28)
 }
 
+/// The tick of the block with which a kind ends: the same for all who read a part of it, however many blocks they have before.
+pub const fn last_tick(epoch: u64, kind: Kind) -> Tick {
+    first_delete_tick(epoch, kind) - 1
+}
+
 /// The first tick of a kind's deletes: after all of its blocks, before the next kind's.
 pub const fn first_delete_tick(epoch: u64, kind: Kind) -> Tick {
     first_tick(epoch, kind) | (1 << 27)
@@ -58,7 +63,7 @@ pub struct Block {
     pub kind: Kind,
     /// The worker's records, in the order of the dump.
     pub records: Vec<Record>,
-    /// At the last block of a kind: how the dump ended.
+    /// At the last block of a kind: how the dump ended, and how many records the worker was given of it in all.
     pub ending: Option<Ending>,
 }
 

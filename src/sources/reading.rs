@@ -10,8 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
-use super::{Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Stop, Tick, Trail, dump_files, first_tick, kafka, kind_of};
-use crate::model::Kind;
+use super::{
+    Block, Budget, DumpFile, Inlet, Mark, Place, SourcePosition, Stop, Tick, Trail, dump_files, first_tick, kafka, kind_of, last_tick,
+};
+use crate::model::{Kind, Seat};
 use crate::telemetry::{Measures, Recorder, RunStage};
 use crate::xml::{Ending, Record};
 
@@ -81,18 +83,31 @@ pub struct Surroundings {
     pub stop: Stop,
 }
 
-/// Starts to read `files`, in the order of kinds, for `workers` workers: the first from `mark` on, where there is one. Returns at once,
-/// with an inlet for each worker.
+/// One kind to be read.
+struct Task<W> {
+    /// Its first block's.
+    tick: Tick,
+    /// Records that a run before has read.
+    before: u64,
+    /// Whether each process reads all of it.
+    whole: bool,
+    work: W,
+}
+
+/// Starts to read `files`, in the order of kinds, the first from `mark` on, where there is one. Returns at once, with an inlet for each
+/// worker of this process, of whom `first` is the first.
+///
+/// Of a file every process reads all and keeps what its workers own; of a topic it reads their partitions.
 pub fn read(
     files: Vec<DumpFile>,
     mark: Option<Mark>,
     size: BlockSize,
-    workers: usize,
+    first: Seat,
     surroundings: Surroundings,
 ) -> Result<(Reading, Vec<Inlet>)> {
-    let mut outlets = Vec::with_capacity(workers);
-    let mut inlets = Vec::with_capacity(workers);
-    for _ in 0..workers {
+    let mut outlets = Vec::with_capacity(first.peers.workers);
+    let mut inlets = Vec::with_capacity(first.peers.workers);
+    for _ in 0..first.peers.workers {
         // Bounded by the budget in bytes, not in blocks.
         let (sender, blocks) = crossbeam_channel::unbounded();
         let (waker, wakers) = bounded(1);
@@ -108,27 +123,28 @@ pub fn read(
         let from = mark.as_ref().filter(|mark| mark.kind() == kind);
         let tick = from.map_or_else(|| first_tick(surroundings.trail.epoch(), kind), |mark| mark.tick);
         let from = from.and_then(|mark| mark.position.clone());
+        let before = from.as_ref().map_or(0, |from| from.records);
         // Of a file it is known more closely what its blocks take.
-        let consume = !matches!(file.place, Place::File(_));
+        let whole = matches!(file.place, Place::File(_));
         let work: Work = match &file.place {
             Place::File(_) => dump_files::work(file, position, from, &surroundings.measures).context("cannot start the reader")?,
-            Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position, from),
+            Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position, from, first),
             Place::Unmarked(span) => kafka::unmarked_work(Arc::clone(span), position),
         };
-        works.push((tick, consume, work));
+        works.push(Task { tick, before, whole, work });
     }
     let span = tracing::error_span!("read", stage = "read");
     let reader = move || {
         let _entered = span.enter();
-        read_all(works, size, outlets, &surroundings);
+        read_all(works, (size, first), outlets, &surroundings);
     };
     let thread = thread::Builder::new().name("read".to_owned()).spawn(reader).context("cannot start the reader")?;
     Ok((Reading { thread, positions }, inlets))
 }
 
 /// The reader's thread: whatever way it ends, the workers' inlets are closed and the workers woken.
-fn read_all(works: Vec<(Tick, bool, Work)>, size: BlockSize, mut outlets: Vec<Outlet>, surroundings: &Surroundings) {
-    let result = read_in_turn(works, size, &mut outlets, surroundings);
+fn read_all(works: Vec<Task<Work>>, cut: (BlockSize, Seat), mut outlets: Vec<Outlet>, surroundings: &Surroundings) {
+    let result = read_in_turn(works, cut, &mut outlets, surroundings);
     surroundings.budget.all_is_read();
     // Before the inlets are closed: an operator would take that for the end of all that is to be read.
     if let Err(Interrupted::Failed(error)) = result {
@@ -144,18 +160,17 @@ fn read_all(works: Vec<(Tick, bool, Work)>, size: BlockSize, mut outlets: Vec<Ou
 }
 
 fn read_in_turn(
-    works: Vec<(Tick, bool, Work)>,
-    size: BlockSize,
+    works: Vec<Task<Work>>,
+    cut: (BlockSize, Seat),
     outlets: &mut [Outlet],
     surroundings: &Surroundings,
 ) -> Result<(), Interrupted> {
-    let mut works = works.into_iter().map(|(tick, consume, work)| (tick, consume, work()));
+    let mut works = works.into_iter().map(|Task { tick, before, whole, work }| Task { tick, before, whole, work: work() });
     let mut next = works.next();
-    while let Some((tick, consume, read)) = next {
+    while let Some(Task { tick, before, whole, work: read }) = next {
         next = works.next();
         let _kind = tracing::error_span!("kind", kind = kind_of(tick).name()).entered();
-        let consume = consume.then(|| surroundings.measures.recorder(RunStage::Consume));
-        read(&mut Blocks::new(tick, size, outlets, consume, surroundings))?;
+        read(&mut Blocks::new((tick, before, whole), cut, outlets, surroundings))?;
     }
     Ok(())
 }
@@ -198,10 +213,16 @@ impl Outlet {
 /// The block of one kind that is being filled, and the workers that it goes to.
 pub(super) struct Blocks<'a> {
     size: BlockSize,
+    first: Seat,
+    whole: bool,
     tick: Tick,
     parts: Vec<Vec<Record>>,
+    /// Records of the kind that each worker was given.
+    given: Vec<u64>,
     records: usize,
     bytes: usize,
+    /// Of these, of records that this process keeps.
+    kept: usize,
     /// Since when.
     begun: Instant,
     consume: Option<Recorder>,
@@ -211,14 +232,18 @@ pub(super) struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     fn new(
-        tick: Tick,
-        size: BlockSize,
+        (tick, before, whole): (Tick, u64, bool),
+        (size, first): (BlockSize, Seat),
         outlets: &'a mut [Outlet],
-        consume: Option<Recorder>,
         surroundings: &'a Surroundings,
     ) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
-        Blocks { size, tick, parts, records: 0, bytes: 0, begun: Instant::now(), consume, outlets, surroundings }
+        // What was read before counts for the first worker, as what was counted of it does.
+        let given = (0..outlets.len()).map(|worker| if worker == 0 { before } else { 0 }).collect();
+        // Of a file it is known more closely what its blocks take.
+        let consume = (!whole).then(|| surroundings.measures.recorder(RunStage::Consume));
+        let (records, bytes, kept, begun) = (0, 0, 0, Instant::now());
+        Blocks { size, first, whole, tick, parts, given, records, bytes, kept, begun, consume, outlets, surroundings }
     }
 
     /// Where blocks are to be cut.
@@ -238,11 +263,14 @@ impl<'a> Blocks<'a> {
 
     /// Adds a record to the block.
     pub(super) fn push(&mut self, record: Record) {
-        // A record without a key goes to the first worker: it only becomes a dead letter.
-        let worker = record.key.map_or(0, |key| key.worker(self.parts.len()));
+        // A record without a key only becomes a dead letter: once, whoever reads it.
+        let owner = record.key.map_or(if self.whole { 0 } else { self.first.worker }, |key| self.first.peers.owner(key.shard()));
         self.records += 1;
         self.bytes += record.raw.len();
-        self.parts[worker].push(record);
+        if let Some(part) = owner.checked_sub(self.first.worker).and_then(|worker| self.parts.get_mut(worker)) {
+            self.kept += record.raw.len();
+            part.push(record);
+        }
     }
 
     /// Whether the block is as large as one may be.
@@ -266,23 +294,28 @@ impl<'a> Blocks<'a> {
             }
             thread::sleep(LOOK);
         }
-        if !budget.acquire(self.bytes) {
+        if !budget.acquire(self.kept) {
             return Err(Interrupted::Stopped);
+        }
+        let kind = kind_of(self.tick);
+        if ending.is_some() {
+            self.tick = last_tick(trail.epoch(), kind);
         }
         if let Some(position) = position {
             trail.note(self.tick, position, ending.is_some());
         }
         measures.ticks().handed_over(self.tick, self.records, self.bytes);
-        let kind = kind_of(self.tick);
-        for (part, outlet) in self.parts.iter_mut().zip(self.outlets.iter_mut()) {
+        for ((part, given), outlet) in self.parts.iter_mut().zip(&mut self.given).zip(self.outlets.iter_mut()) {
             let records = std::mem::take(part);
-            if !outlet.send(Block { tick: self.tick, kind, records, ending: ending.clone() }) {
+            *given += records.len() as u64;
+            let ending = ending.clone().map(|ending| Ending { records: *given, ..ending });
+            if !outlet.send(Block { tick: self.tick, kind, records, ending }) {
                 return Err(Interrupted::Stopped);
             }
         }
         self.tick += 1;
         trail.goes_on_at(self.tick);
-        (self.records, self.bytes, self.begun) = (0, 0, Instant::now());
+        (self.records, self.bytes, self.kept, self.begun) = (0, 0, 0, Instant::now());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Tick, first_tick, kind_of};
+use super::{Tick, first_tick, kind_of, last_tick};
 use crate::model::{Kind, PerKind};
 
 /// A place in what is read of one kind.
@@ -17,7 +17,7 @@ pub struct SourcePosition {
     pub records: u64,
     /// Of a file: where the last of them begins, in bytes of XML.
     pub last: u64,
-    /// Of a topic: its partitions.
+    /// Of a topic: the partitions that were read.
     pub lanes: Vec<Lane>,
 }
 
@@ -25,6 +25,8 @@ pub struct SourcePosition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lane {
+    /// Which.
+    pub partition: usize,
     /// The offset that was read last.
     pub last: i64,
     /// Records before it.
@@ -66,8 +68,8 @@ pub struct Trail {
 #[derive(Debug, Default)]
 struct Inner {
     after: BTreeMap<Tick, SourcePosition>,
-    /// The last block of each kind that was read to its end.
-    ended: PerKind<Option<Tick>>,
+    /// Kinds that were read to their end.
+    ended: PerKind<bool>,
 }
 
 impl Trail {
@@ -106,7 +108,7 @@ impl Trail {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.after.insert(tick, position);
         if last {
-            inner.ended[kind_of(tick)] = Some(tick);
+            inner.ended[kind_of(tick)] = true;
         }
     }
 
@@ -118,13 +120,14 @@ impl Trail {
             return None;
         }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let tick = inner.ended[kind_of(done)].map_or(done, |ended| ended.min(done));
-        inner.after = inner.after.split_off(&(tick.saturating_sub(1)));
-        if tick == first_tick(self.epoch, kind_of(tick)) {
-            return Some(Mark { tick, position: None });
-        }
-        let position = inner.after.get(&(tick - 1)).cloned()?;
-        Some(Mark { tick, position: Some(position) })
+        let (first, ended) = (first_tick(self.epoch, kind_of(done)), inner.ended[kind_of(done)]);
+        let done = if ended { done.min(last_tick(self.epoch, kind_of(done))) } else { done };
+        let kept = inner.after.range(..done).next_back().map_or(done, |(tick, _)| *tick);
+        inner.after = inner.after.split_off(&kept);
+        let Some((tick, position)) = inner.after.range(first..done).next_back() else {
+            return (ended || done == first).then_some(Mark { tick: first, position: None });
+        };
+        (ended || tick + 1 == done).then(|| Mark { tick: tick + 1, position: Some(position.clone()) })
     }
 }
 
@@ -140,9 +143,11 @@ mod tests {
         let (labels, masters) = (first_tick(3, Kind::Label), first_tick(3, Kind::Master));
         assert_eq!(trail.mark(0), None);
         assert_eq!(trail.mark(labels), Some(Mark { tick: labels, position: None }));
-        (0..4).for_each(|block| trail.note(labels + block, at(block + 1), block == 3));
+        (0..3).for_each(|block| trail.note(labels + block, at(block + 1), false));
+        trail.note(last_tick(3, Kind::Label), at(4), true);
         assert_eq!(trail.mark(labels + 2), Some(Mark { tick: labels + 2, position: Some(at(2)) }));
-        for done in [labels + 3, labels + 4, first_delete_tick(3, Kind::Label), first_delete_tick(3, Kind::Label) + 9] {
+        let deletes = first_delete_tick(3, Kind::Label);
+        for done in [labels + 3, last_tick(3, Kind::Label), deletes, deletes + 9] {
             assert_eq!(trail.mark(done), Some(Mark { tick: labels + 3, position: Some(at(3)) }), "{done:x}");
         }
         trail.note(masters, at(1), false);

@@ -18,7 +18,7 @@ use crate::sources::{BlockSize, Mark};
 pub(super) const CHECKPOINT: &str = "checkpoint";
 
 /// Version of the layout of checkpoints and journals, and of what is in them.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A sink that has committed all below the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::graph::LINKS_VERSION;
-use crate::model::{CANONICAL_VERSION, Kind, PerKind, RULES_VERSION};
+use crate::model::{CANONICAL_VERSION, Kind, Peers, PerKind, RULES_VERSION, Seat};
 use crate::sinks::Epoch;
 use crate::sources::Snapshot;
 use crate::sources::kafka::Reached;
@@ -78,14 +78,30 @@ pub struct Part {
     pub worker: usize,
     /// Among how many.
     pub workers: usize,
+    /// In how many processes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub processes: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(processes: &usize) -> bool {
+    *processes == 1
 }
 
 impl Part {
-    /// How many rows `worker` among `workers` will own of these parts: exactly, where as many wrote them, else about.
-    pub fn room(parts: &[Part], worker: usize, workers: usize) -> usize {
-        let exact = parts.iter().find(|part| part.workers == workers && part.worker == worker).map(|part| part.rows);
+    /// Whether it was written by one of such workers.
+    pub fn is_of(&self, peers: Peers) -> bool {
+        (self.workers, self.processes) == (peers.count(), peers.processes)
+    }
+
+    /// How many rows a worker will own of these parts: exactly, where such workers wrote them, else about.
+    pub fn room(parts: &[Part], seat: Seat) -> usize {
+        let exact = parts.iter().find(|part| part.is_of(seat.peers) && part.worker == seat.worker).map(|part| part.rows);
         let all: u64 = parts.iter().map(|part| part.rows).sum();
-        exact.unwrap_or(all / workers as u64) as usize
+        exact.unwrap_or(all / seat.peers.count() as u64) as usize
     }
 }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Manifest, Part, StateError};
 use crate::disk;
 use crate::model::graph::{Anchor, Coded, EdgeId};
-use crate::model::{Fingerprint, Key};
+use crate::model::{Fingerprint, Key, Seat};
 
 const FORMAT: u32 = 1;
 pub(super) const HEADER: usize = 8 + 4 + 16 + 8 + 4;
@@ -43,8 +43,8 @@ pub trait Row: Copy {
 
     /// What it is sorted by.
     fn place(&self) -> Self::Place;
-    /// The worker that owns it, among `peers`.
-    fn worker(&self, peers: usize) -> usize;
+    /// The shard, whose owner owns it.
+    fn shard(&self) -> u64;
     /// Writes it.
     fn put(&self, out: &mut Vec<u8>);
     /// Reads it; `None` for bytes that are no row.
@@ -69,8 +69,8 @@ impl Row for (Key, Fingerprint) {
         self.0
     }
 
-    fn worker(&self, peers: usize) -> usize {
-        self.0.worker(peers)
+    fn shard(&self) -> u64 {
+        self.0.shard()
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -97,8 +97,8 @@ impl Row for (Key, Coded) {
         *self
     }
 
-    fn worker(&self, peers: usize) -> usize {
-        self.0.worker(peers)
+    fn shard(&self) -> u64 {
+        self.0.shard()
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -122,8 +122,8 @@ impl Row for (EdgeId, u32) {
         self.0
     }
 
-    fn worker(&self, peers: usize) -> usize {
-        self.0.anchor.worker(peers)
+    fn shard(&self) -> u64 {
+        self.0.anchor.shard()
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -167,9 +167,11 @@ pub struct PartWriter<R> {
 }
 
 impl<R: Row> PartWriter<R> {
-    /// Begins the part of `worker` among `workers`.
-    pub fn create(folder: &Path, state: Uuid, generation: u64, worker: usize, workers: usize) -> Result<PartWriter<R>, StateError> {
-        let part = Part { file: format!("g{generation}-{worker}.{}", R::ENDING), rows: 0, worker, workers };
+    /// Begins a worker's part.
+    pub fn create(folder: &Path, state: Uuid, generation: u64, seat: Seat) -> Result<PartWriter<R>, StateError> {
+        let Seat { worker, peers } = seat;
+        let file = format!("g{generation}-{worker}.{}", R::ENDING);
+        let part = Part { file, rows: 0, worker, workers: peers.count(), processes: peers.processes };
         let path = folder.join(format!("{}.new", part.file));
         let file = disk::create(&path).map_err(|source| StateError::io("create", &path, source))?;
         let mut writer = PartWriter {
@@ -327,7 +329,7 @@ pub struct Rows<R: Row> {
     /// The next row of each reader, by its place.
     heads: BinaryHeap<Reverse<(R::Place, usize)>>,
     waiting: Vec<Option<R>>,
-    mine: Option<(usize, usize)>,
+    mine: Option<Seat>,
 }
 
 impl<R: Row> Rows<R> {
@@ -338,18 +340,18 @@ impl<R: Row> Rows<R> {
 
     /// The rows that `worker` owns among `workers`. Reads only the file that the same worker among as many wrote, where there is one;
     /// else all of them.
-    pub fn of_worker(folder: &Path, manifest: &Manifest, parts: &[Part], worker: usize, workers: usize) -> Result<Rows<R>, StateError> {
-        let wanted = || parts.iter().filter(|part| part.workers != workers || part.worker == worker);
+    pub fn of_worker(folder: &Path, manifest: &Manifest, parts: &[Part], seat: Seat) -> Result<Rows<R>, StateError> {
+        let wanted = || parts.iter().filter(|part| !part.is_of(seat.peers) || part.worker == seat.worker);
         // Of its own file a worker owns every row.
-        let others = wanted().any(|part| part.workers != workers);
-        Rows::of(folder, manifest, wanted(), others.then_some((worker, workers)))
+        let others = wanted().any(|part| !part.is_of(seat.peers));
+        Rows::of(folder, manifest, wanted(), others.then_some(seat))
     }
 
     fn of<'p>(
         folder: &Path,
         manifest: &Manifest,
         parts: impl Iterator<Item = &'p Part>,
-        mine: Option<(usize, usize)>,
+        mine: Option<Seat>,
     ) -> Result<Rows<R>, StateError> {
         let readers = parts.map(|part| PartReader::open(folder, manifest, part)).collect::<Result<Vec<_>, _>>()?;
         let waiting = readers.iter().map(|_| None).collect();
@@ -368,7 +370,7 @@ impl<R: Row> Rows<R> {
     #[expect(clippy::should_implement_trait, reason = "an iterator of results goes on after an error; what comes then is not to be read")]
     pub fn next(&mut self) -> Result<Option<R>, StateError> {
         let mine = self.mine;
-        let owned = |row: &R| mine.is_none_or(|(worker, workers)| row.worker(workers) == worker);
+        let owned = |row: &R| mine.is_none_or(|seat| seat.owns(row.shard()));
         // One file, as most often: nothing to merge.
         if let [reader] = &mut self.readers[..] {
             while let Some(row) = self.waiting[0].take() {
@@ -408,7 +410,7 @@ pub fn check(folder: &Path, manifest: &Manifest) -> Result<(), StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
+    use crate::model::{Kind, Peers};
 
     fn rows_in(n: u64) -> Vec<(Key, Fingerprint)> {
         let kinds = |i: u64| if i.is_multiple_of(3) { Kind::Artist } else { Kind::Release };
@@ -418,11 +420,11 @@ mod tests {
         rows
     }
 
-    fn write(folder: &Path, rows: &[(Key, Fingerprint)], workers: usize) -> Manifest {
+    fn write(folder: &Path, rows: &[(Key, Fingerprint)], peers: Peers) -> Manifest {
         let mut manifest = Manifest { generation: 4, ..Manifest::new() };
-        for worker in 0..workers {
-            let mut writer = PartWriter::create(folder, manifest.state, 4, worker, workers).expect("created");
-            for row in rows.iter().filter(|row| row.worker(workers) == worker) {
+        for seat in peers.seats() {
+            let mut writer = PartWriter::create(folder, manifest.state, 4, seat).expect("created");
+            for row in rows.iter().filter(|row| seat.owns(row.shard())) {
                 writer.push(*row).expect("pushed");
             }
             manifest.parts.push(writer.finish().expect("finished"));
@@ -433,14 +435,15 @@ mod tests {
     #[test]
     fn any_number_of_workers_takes_up_what_any_number_wrote() {
         let expected = rows_in(40_000);
-        for (wrote, read) in [(1, 1), (1, 3), (4, 2), (2, 2), (3, 1)] {
+        let [one, two, three, four] = [1, 2, 3, 4].map(Peers::alone);
+        let cluster = Peers { processes: 2, workers: 2 };
+        for (wrote, read) in [(one, one), (one, three), (four, two), (two, two), (three, one), (four, cluster), (cluster, four)] {
             let folder = tempfile::tempdir().expect("temporary folder");
             let manifest = write(folder.path(), &expected, wrote);
             let mut all = Vec::new();
-            for worker in 0..read {
+            for seat in read.seats() {
                 let mut last = None;
-                let mut rows =
-                    Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, worker, read).expect("opened");
+                let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, seat).expect("opened");
                 while let Some(row) = rows.next().expect("read") {
                     assert!(last < Some(row.0), "rows come in order of keys");
                     last = Some(row.0);
@@ -448,14 +451,14 @@ mod tests {
                 }
             }
             all.sort();
-            assert!(all == expected, "{wrote} wrote, {read} read");
+            assert!(all == expected, "{wrote:?} wrote, {read:?} read");
         }
     }
 
     #[test]
     fn a_damaged_cut_foreign_or_missing_file_is_refused_in_words() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let manifest = write(folder.path(), &rows_in(20_000), 1);
+        let manifest = write(folder.path(), &rows_in(20_000), Peers::alone(1));
         let path = folder.path().join(&manifest.parts[0].file);
         let whole = std::fs::read(&path).expect("read");
         let refused = |bytes: &[u8], manifest: &Manifest| {

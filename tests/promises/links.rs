@@ -369,6 +369,7 @@ fn check(months: &[Month]) -> usize {
         let request = Request {
             state: state.clone(),
             workers: month.workers,
+            cluster: None,
             block: BlockSize { records: month.block, bytes: 1 << 20 },
             memory: 64 << 20,
             delete_limit_percent: 1.0,
@@ -503,6 +504,7 @@ fn taken_away(number: u64, name: usize, memory: usize) -> Refreshed {
     let request = Request {
         state: folder.path().join("state"),
         workers: 2,
+        cluster: None,
         block: BlockSize { records: 16_384, bytes: 1 << 20 },
         memory,
         delete_limit_percent: 1.0,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod broken;
 mod broker;
+mod cluster;
 mod command_line;
 mod dead_letters;
 mod deletes;

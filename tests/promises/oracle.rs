@@ -200,6 +200,7 @@ fn check(months: &[(Month, Runs)]) -> usize {
         let request = Request {
             state: state.clone(),
             workers: *workers,
+            cluster: None,
             block: BlockSize { records: *block, bytes: 1 << 20 },
             memory: 64 << 20,
             delete_limit_percent: 1.0,

@@ -10,7 +10,7 @@ use timely::progress::Antichain;
 
 use super::batch::Merge;
 use super::*;
-use crate::model::{Fingerprint, Key, Kind};
+use crate::model::{Fingerprint, Key, Kind, Seat};
 use crate::state::{Manifest, Rows};
 
 type Pairs = BTreeMap<(u32, u8), isize>;
@@ -92,7 +92,7 @@ proptest! {
         // Rows have one value a key, so keys and values are one number there, and the count is another.
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut manifest = Manifest::new();
-        let writer = PartWriter::create(folder.path(), manifest.state, manifest.generation, 0, 1).expect("created");
+        let writer = PartWriter::create(folder.path(), manifest.state, manifest.generation, Seat::ALONE).expect("created");
         let row = |key: u32, value: u8, count: isize| {
             let key = Key::new(Kind::Artist, (u64::from(key) << 8 | u64::from(value)) + 1).expect("a key");
             (key, Fingerprint { raw: count as u64, ..Fingerprint::default() })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::dataflows::arrangement::{self, Arrangement};
-use crate::model::{Fingerprint, Key, Kind, PerKind};
+use crate::model::{Fingerprint, Key, Kind, PerKind, Seat};
 use crate::sources::Tick;
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
 
@@ -17,9 +17,9 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// The trace of `worker` among `workers`, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Fingerprints, StateError> {
-        let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder, manifest, &manifest.parts, worker, workers)?;
+    /// A worker's trace, restored from a generation.
+    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Fingerprints, StateError> {
+        let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder, manifest, &manifest.parts, seat)?;
         let mut live = PerKind::<u64>::default();
         let trace = Arrangement::restore(|| {
             let row = rows.next()?;
@@ -71,8 +71,8 @@ impl Fingerprints {
     }
 
     /// Writes all rows as this worker's part of the next generation.
-    pub fn save(&mut self, folder: &Path, manifest: &Manifest, worker: usize, workers: usize) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, worker, workers)?;
+    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Part, StateError> {
+        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
         self.trace.cursor().save(writer, |key, fingerprint, _| Some((*key, *fingerprint)))
     }
 }

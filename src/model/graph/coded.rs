@@ -121,9 +121,9 @@ impl Anchor {
         (style || Key::from_bits(bits).is_some()).then_some(Anchor(bits))
     }
 
-    /// The worker that counts its edges, among `peers`.
-    pub const fn worker(self, peers: usize) -> usize {
-        (shard_of(self.0) % peers as u64) as usize
+    /// The shard, whose owner counts its edges.
+    pub const fn shard(self) -> u64 {
+        shard_of(self.0)
     }
 }
 

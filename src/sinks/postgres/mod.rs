@@ -16,11 +16,13 @@ mod url;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 use uuid::Uuid;
@@ -59,6 +61,15 @@ pub fn staged(run: &Run, changes: &[Change]) -> Result<Vec<Bytes>, SinkError> {
     Ok(chunks)
 }
 
+/// What the writers of a run know of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Pass {
+    /// The run number.
+    number: i64,
+    /// Kinds that have no row.
+    empty: PerKind<bool>,
+}
+
 /// A PostgreSQL database.
 pub struct Postgres {
     runtime: Arc<Runtime>,
@@ -67,8 +78,8 @@ pub struct Postgres {
     control: Option<Client>,
     /// The control connection that was made last, as the server knows it.
     backend: Option<Backend>,
-    /// The run number, once begun.
-    run: Option<i64>,
+    /// Once begun.
+    pass: Option<Pass>,
 }
 
 impl Postgres {
@@ -83,7 +94,7 @@ impl Postgres {
             .enable_all()
             .build()
             .map_err(|e| SinkError::new(Class::Stop, "threads for PostgreSQL could not be started", e))?;
-        let mut postgres = Postgres { runtime: Arc::new(runtime), address, access, control: None, backend: None, run: None };
+        let mut postgres = Postgres { runtime: Arc::new(runtime), address, access, control: None, backend: None, pass: None };
         postgres.with(Some(patience()), async |_| Ok(())).map_err(at_start)?;
         Ok(postgres)
     }
@@ -103,6 +114,26 @@ impl Postgres {
             }
             result
         })
+    }
+
+    fn writers(&self, run: &Run, pass: Pass, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let Pass { number, empty } = pass;
+        let (pool, run) = (self.pool(workers.len())?, Arc::new(run.clone()));
+        let writer = |worker| {
+            Box::new(writer::PostgresWriter {
+                runtime: Arc::clone(&self.runtime),
+                pool: pool.clone(),
+                address: self.address.clone(),
+                run: Arc::clone(&run),
+                number,
+                writer: i32::try_from(worker).unwrap_or(i32::MAX),
+                client: None,
+                backend: None,
+                tried: None,
+                empty,
+            }) as Box<dyn Writer>
+        };
+        Ok(workers.map(writer).collect())
     }
 
     fn pool(&self, size: usize) -> Result<Pool, SinkError> {
@@ -220,7 +251,7 @@ async fn bind(tx: &Transaction<'_>, run: &Run) -> Result<(i64, PerKind<bool>), E
 }
 
 fn writers(run: &Run) -> i32 {
-    i32::try_from(run.workers.max(1)).unwrap_or(i32::MAX)
+    i32::try_from(run.peers.count()).unwrap_or(i32::MAX)
 }
 
 /// Notes how the kinds ended; `false` where another run has taken over.
@@ -301,30 +332,23 @@ impl Sink for Postgres {
             };
             begin.await.map_err(|e| failed(&place, "beginning a run", e))
         })?;
-        self.run = Some(number);
-        let size = usize::try_from(writers(run)).unwrap_or(1);
-        let (pool, run) = (self.pool(size)?, Arc::new(run.clone()));
-        Ok((0..writers(&run))
-            .map(|writer| {
-                Box::new(writer::PostgresWriter {
-                    runtime: Arc::clone(&self.runtime),
-                    pool: pool.clone(),
-                    address: self.address.clone(),
-                    run: Arc::clone(&run),
-                    number,
-                    writer,
-                    client: None,
-                    backend: None,
-                    tried: None,
-                    empty,
-                }) as Box<dyn Writer>
-            })
-            .collect())
+        let pass = Pass { number, empty };
+        self.pass = Some(pass);
+        self.writers(run, pass, 0..run.peers.workers)
+    }
+
+    fn pass(&self) -> Option<String> {
+        self.pass.and_then(|pass| serde_json::to_string(&pass).ok())
+    }
+
+    fn join(&mut self, run: &Run, pass: &str, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let unreadable = |e| SinkError::new(Class::Stop, "what process 0 says of the run cannot be read", e);
+        self.writers(run, serde_json::from_str(pass).map_err(unreadable)?, workers)
     }
 
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
         let place = self.address.place.clone();
-        let Some(number) = self.run else { return Err(SinkError::stop(format!("{place} was not begun"))) };
+        let Some(Pass { number, .. }) = self.pass else { return Err(SinkError::stop(format!("{place} was not begun"))) };
         let ended = patiently(|| {
             self.with(Some(patience()), async |client| {
                 end(client, run, number, ends).await.map_err(|e| failed(&place, "completing the snapshot", e))

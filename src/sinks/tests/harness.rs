@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 use uuid::Uuid;
 
-use crate::model::{Change, DeadLetter, Digest, Key, Kind, PerKind, Stage, Verdict};
+use crate::model::{Change, DeadLetter, Digest, Key, Kind, Peers, PerKind, Stage, Verdict};
 use crate::sinks::postgres::{Postgres, TlsFiles};
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Batch, Epoch, KindEnd, KindRun, Need, Run, Sink, SinkError, Writer};
@@ -161,7 +161,7 @@ pub(super) fn run(state: Uuid, epoch: Epoch, need: Need) -> Run {
         epoch,
         month: "2025-12".to_owned(),
         kinds: PerKind::from_fn(kind),
-        workers: 2,
+        peers: Peers::alone(2),
         want_fields: true,
         abandoned: Vec::new(),
         before: None,

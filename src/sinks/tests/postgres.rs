@@ -135,7 +135,7 @@ fn what_cannot_be_connected_to_is_named_and_the_password_is_not() -> Outcome {
 fn writers_of_all_workers_write_at_once() -> Outcome {
     in_database(|store| {
         let mut run = run(Uuid::new_v4(), epoch(1), Need::Everything);
-        run.workers = 4;
+        run.peers.workers = 4;
         let mut sink = store.open(Access::Write)?;
         let writers = sink.begin(&run)?;
         assert_eq!(writers.len(), 4);

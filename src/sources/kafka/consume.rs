@@ -33,7 +33,7 @@ use super::message::{self, Marker, Told};
 use crate::kafka::client::{self, ANSWER, Heard, patience};
 use crate::kafka::closing::Closing;
 use crate::kafka::{Topics, read, topics};
-use crate::model::Kind;
+use crate::model::{Kind, Seat};
 use crate::sources::reading::{Blocks, Interrupted, Position, Work};
 use crate::sources::{self, SourcePosition};
 use crate::xml::Ending;
@@ -50,6 +50,18 @@ pub struct Stretch {
     pub attempt: Attempt,
     /// Why the records cannot be counted, if they cannot.
     uncounted: Option<String>,
+}
+
+impl Stretch {
+    /// One that another process has found.
+    pub fn known(topics: Topics, attempt: Attempt, uncounted: Option<String>) -> Stretch {
+        Stretch { topics, attempt, uncounted }
+    }
+
+    /// Why the records cannot be counted, if they cannot.
+    pub fn uncounted(&self) -> Option<&str> {
+        self.uncounted.as_deref()
+    }
 }
 
 /// Looks at topics, to find what was published to them.
@@ -132,9 +144,9 @@ fn expired(topics: &Topics, attempt: &Attempt, partition: usize, offsets: &str) 
 }
 
 /// Reads an attempt into blocks.
-pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>, from: Option<SourcePosition>) -> Work {
+pub(in crate::sources) fn work(stretch: Arc<Stretch>, position: Arc<Position>, from: Option<SourcePosition>, reader: Seat) -> Work {
     Box::new(move || {
-        let reader = Reader::open(stretch, from.as_ref());
+        let reader = Reader::open(stretch, from.as_ref(), reader);
         Box::new(move |blocks| {
             let reader = reader.map_err(Interrupted::Failed)?;
             reader.read(blocks, &position)
@@ -192,18 +204,20 @@ struct Part {
 }
 
 impl Reader {
-    fn open(stretch: Arc<Stretch>, from: Option<&SourcePosition>) -> Result<Reader> {
+    fn open(stretch: Arc<Stretch>, from: Option<&SourcePosition>, reader: Seat) -> Result<Reader> {
         fail::fail_point!("before-topic");
-        let places: Vec<_> = match from {
-            Some(from) => from.lanes.iter().map(|lane| (lane.last + 1, Some(lane))).collect(),
-            None => stretch.attempt.begins.iter().map(|begin| (*begin, None)).collect(),
-        };
+        let known = |partition| from.and_then(|from| from.lanes.iter().find(|lane| lane.partition == partition));
+        let begins = stretch.attempt.begins.iter().enumerate().map(|(partition, begin)| match known(partition) {
+            Some(lane) => (partition, lane.last + 1, Some(lane)),
+            None => (partition, *begin, None),
+        });
+        let places: Vec<_> = begins.filter(|(partition, ..)| reader.peers.process(*partition as u64) == reader.process()).collect();
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
-        let consumer = client::reader(&stretch.topics, "discodiff", stretch.attempt.begins.len(), false)?;
-        read::begin(&consumer, &name, places.iter().map(|(first, _)| *first))?;
-        let mut lanes = Vec::with_capacity(stretch.attempt.begins.len());
-        for (partition, (first, from)) in places.into_iter().enumerate() {
+        let consumer = client::reader(&stretch.topics, "discodiff", places.len(), false)?;
+        read::begin(&consumer, &name, places.iter().map(|(partition, first, _)| (*partition, *first)))?;
+        let mut lanes = Vec::with_capacity(places.len());
+        for (partition, first, from) in places {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;
             let (records, ended) = from.map_or((0, false), |from| (from.records, from.ended));
             let defect = from.and_then(|from| from.defect.clone());
@@ -215,7 +229,9 @@ impl Reader {
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
         let size = blocks.size();
-        let (records, bytes) = ((size.records / self.lanes.len()).max(1), (size.bytes / self.lanes.len()).max(1));
+        // As large as if all partitions were read here, so that ticks are the same whoever reads them.
+        let partitions = self.stretch.attempt.begins.len();
+        let (records, bytes) = ((size.records / partitions).max(1), (size.bytes / partitions).max(1));
         (0..self.lanes.len()).for_each(|lane| self.tell_lag(lane, blocks));
         loop {
             for lane in 0..self.lanes.len() {
@@ -233,7 +249,13 @@ impl Reader {
     }
 
     fn position(&self) -> SourcePosition {
-        let lane = |lane: &Lane| sources::Lane { last: lane.last, records: lane.records, ended: lane.ended, defect: lane.defect.clone() };
+        let lane = |lane: &Lane| sources::Lane {
+            partition: lane.partition,
+            last: lane.last,
+            records: lane.records,
+            ended: lane.ended,
+            defect: lane.defect.clone(),
+        };
         let records = self.lanes.iter().map(|lane| lane.records).sum();
         SourcePosition { records, last: 0, lanes: self.lanes.iter().map(lane).collect() }
     }
@@ -312,7 +334,8 @@ impl Reader {
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
             match event {
                 Ok(message) => {
-                    let lane = usize::try_from(message.partition()).ok().filter(|lane| *lane < self.lanes.len());
+                    let partition = usize::try_from(message.partition()).ok();
+                    let lane = self.lanes.iter().position(|lane| Some(lane.partition) == partition);
                     let lane = lane.with_context(|| format!("a message came of partition {}", message.partition()))?;
                     if message.offset() <= self.lanes[lane].last {
                         bail!("messages of {} came out of order: run the same command again", self.name);

@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         let name = span.topics.of(span.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(&span.topics, "discodiff", span.from.len(), true)?;
-        read::begin(&consumer, &name, span.from.iter().copied())?;
+        read::begin(&consumer, &name, span.from.iter().copied().enumerate())?;
         let mut lanes = Vec::with_capacity(span.from.len());
         for (partition, (from, to)) in span.from.iter().zip(&span.to).enumerate() {
             let queue = consumer.split_partition_queue(&name, i32::try_from(partition)?).with_context(what)?;

@@ -1,0 +1,331 @@
+//! Several processes that work as one: they find each other, agree, tell of their ends, and connect timely's workers.
+//!
+//! ```text
+//!   process 0                                              process 1, 2, ...
+//!      │ <──────────── control: Terms ───────────────────────── │   once, up to a deadline
+//!      │ ───────────── agreed, or why not ────────────────────> │
+//!      │ ═════════════ control: a sign of life each 0.5 s ═════ │   silence of 5 s, or an end: all end, with words
+//!      │ ───────────── Task ──────────────────────────────────> │   one a snapshot
+//!      │ <════════════ timely, each with each ════════════════> │   progress, tallies, verdicts: no record
+//!      │ <──────────── Outcome, or Failed ───────────────────── │
+//!      │ ───────────── Finished ──────────────────────────────> │
+//! ```
+//!
+//! Whoever can connect to these ports can take part: they belong into a network of their own.
+
+mod control;
+mod door;
+mod hostfile;
+mod link;
+mod message;
+
+use std::net::TcpStream;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::Peers;
+use crate::sources::Stop;
+use control::{Control, Message};
+use door::{Door, knock};
+pub use hostfile::hosts;
+pub use link::{Link, Traffic};
+pub use message::Terms;
+use message::{MAGIC, Opening, Purpose, receive, send};
+
+/// How long it is waited for all processes: machines that are started together differ by less.
+const ASSEMBLING: Duration = Duration::from_secs(120);
+
+/// [`ASSEMBLING`], but in tests.
+fn assembling() -> Duration {
+    fail::fail_point!("assembling", |seconds| Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(1)));
+    ASSEMBLING
+}
+
+/// How long it is waited for the others to end too.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// How long all may take to connect for a run, once they have agreed.
+const CONNECTING: Duration = Duration::from_secs(20);
+
+/// A process's part in a cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// This process.
+    pub process: usize,
+    /// All workers.
+    pub peers: Peers,
+    /// Bytes between this process and all others, but for messages.
+    pub traffic: Arc<Traffic>,
+    hosts: Vec<String>,
+    door: Door,
+    controls: Vec<Control>,
+    messages: Receiver<(usize, Message)>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Why the cluster is no more.
+    over: Option<String>,
+    /// What is to be stopped then.
+    run: Option<Stop>,
+    /// All was done: nobody is missed any more.
+    finished: bool,
+}
+
+impl Shared {
+    fn fail(&self, words: &str) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.finished {
+            return;
+        }
+        let words = inner.over.get_or_insert_with(|| words.to_owned()).clone();
+        if let Some(run) = &inner.run {
+            run.fail(anyhow!(words));
+        }
+    }
+
+    fn watch(&self, run: Option<Stop>) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(run), Some(words)) = (&run, &inner.over) {
+            run.fail(anyhow!(words.clone()));
+        }
+        inner.run = run;
+    }
+
+    fn finish(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).finished = true;
+    }
+
+    fn why(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).over.clone()
+    }
+}
+
+/// What process 0 answers to the terms of another.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Agreed,
+    Refused(String),
+}
+
+impl Cluster {
+    /// Finds the other processes. Process 0 waits for all and compares what they were told; an error says who is missing, or who differs
+    /// in what.
+    pub fn assemble(process: usize, terms: &Terms, hosts: Vec<String>) -> Result<Cluster> {
+        let (peers, deadline) = (terms.peers, Instant::now() + assembling());
+        let door = Door::open(&hosts[process])?;
+        let (sender, messages) = unbounded();
+        let mut cluster =
+            Cluster { process, peers, traffic: Arc::default(), hosts, door, controls: Vec::new(), messages, shared: Arc::default() };
+        if process == 0 {
+            for (other, socket) in cluster.gather(terms, deadline)? {
+                cluster.controls.push(cluster.control(other, socket, sender.clone())?);
+            }
+        } else {
+            let socket = cluster.join(terms, deadline).context("process 0 does not lead this process")?;
+            cluster.controls.push(cluster.control(0, socket, sender)?);
+        }
+        Ok(cluster)
+    }
+
+    /// Whether this process leads the others.
+    pub fn leads(&self) -> bool {
+        self.process == 0
+    }
+
+    fn others(&self) -> Range<usize> {
+        1..self.peers.processes
+    }
+
+    fn gather(&self, terms: &Terms, deadline: Instant) -> Result<Vec<(usize, TcpStream)>> {
+        let mut found: Vec<(usize, TcpStream)> = Vec::new();
+        let all_agree = self.compare(terms, deadline, &mut found);
+        let answer = all_agree.as_ref().map_or_else(|error| Answer::Refused(format!("{error:#}")), |()| Answer::Agreed);
+        for (process, socket) in &mut found {
+            let told = send(socket, &answer);
+            if all_agree.is_ok() {
+                told.with_context(|| format!("process {process} is gone"))?;
+            }
+        }
+        all_agree.map(|()| found)
+    }
+
+    /// Takes those who come into `found`, until all are there.
+    fn compare(&self, terms: &Terms, deadline: Instant, found: &mut Vec<(usize, TcpStream)>) -> Result<()> {
+        while found.len() < self.others().len() {
+            let Some((process, mut socket)) = self.door.led(deadline) else {
+                let missing = self.others().filter(|process| !found.iter().any(|(other, _)| other == process));
+                let named: Vec<_> = missing.map(|process| format!("process {process} ({})", self.hosts[process])).collect();
+                bail!("{} did not come within {} s", named.join(", "), assembling().as_secs());
+            };
+            let theirs: Terms = match receive(&mut socket) {
+                Ok(terms) => terms,
+                Err(error) => {
+                    tracing::warn!("process {process} connected and said nothing that can be read: {error}");
+                    continue;
+                }
+            };
+            let wrong = if !self.others().contains(&process) {
+                Some(format!("there is no process {process} among {}", self.peers.processes))
+            } else if found.iter().any(|(other, _)| *other == process) {
+                Some(format!("two processes were told to be process {process}"))
+            } else {
+                terms.differ(process, &theirs)
+            };
+            found.push((process, socket));
+            if let Some(words) = wrong {
+                bail!(words);
+            }
+            tracing::info!("process {process} is here");
+        }
+        Ok(())
+    }
+
+    fn join(&self, terms: &Terms, deadline: Instant) -> Result<TcpStream> {
+        let opening = Opening { magic: MAGIC, purpose: Purpose::Control, process: self.process };
+        let mut socket = knock(&self.hosts[0], opening, deadline, || false)?;
+        send(&mut socket, terms)?;
+        let left = deadline.saturating_duration_since(Instant::now()).max(CONNECTING);
+        socket.set_read_timeout(Some(left))?;
+        match receive(&mut socket).context("it has not answered")? {
+            Answer::Agreed => Ok(socket),
+            Answer::Refused(words) => bail!(words),
+        }
+    }
+
+    fn control(&self, other: usize, socket: TcpStream, sender: Sender<(usize, Message)>) -> Result<Control> {
+        let shared = Arc::clone(&self.shared);
+        Control::start(other, socket, move |heard| match heard {
+            Ok(message) => {
+                match &message {
+                    // Without waiting for who takes messages: the run is to end at once.
+                    Message::Failed(words) => shared.fail(&format!("process {other}: {words}")),
+                    Message::Finished => shared.finish(),
+                    _ => {}
+                }
+                // Nobody takes them any more when this process is about to end.
+                let _ = sender.send((other, message));
+            }
+            Err(words) => shared.fail(&format!("process {other}: {words}")),
+        })
+    }
+
+    /// Has the end of the cluster, however that comes, stop a run.
+    pub fn watch(&self, run: &Stop) {
+        self.shared.watch(Some(run.clone()));
+    }
+
+    /// Tells the others what is to be done. Process 0 only.
+    pub fn assign(&self, task: &[u8]) -> Result<()> {
+        for control in &self.controls {
+            control.send(&Message::Task(task.to_vec())).map_err(|error| self.gone(control.process, &error))?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done next; `None`: nothing any more.
+    pub fn next_task(&self) -> Result<Option<Vec<u8>>> {
+        match self.take()? {
+            (_, Message::Task(task)) => Ok(Some(task)),
+            (_, Message::Finished) => Ok(None),
+            (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+        }
+    }
+
+    /// Tells process 0 what this one came to.
+    pub fn report(&self, outcome: &[u8]) -> Result<()> {
+        self.say(&Message::Outcome(outcome.to_vec()))
+    }
+
+    /// Tells all others that this process has failed, and why: their runs end too.
+    pub fn fail(&self, words: &str) {
+        // Whoever does not hear it any more has gone, or sees this process go.
+        let _ = self.say(&Message::Failed(words.to_owned()));
+        self.leave();
+    }
+
+    /// Tells the others that nothing more is to be done.
+    pub fn finish(&self) {
+        self.shared.finish();
+        let _ = self.say(&Message::Finished);
+        self.leave();
+    }
+
+    /// Waits until the others have gone too, but not long: what they have not read of a process that ends first may be lost.
+    fn leave(&self) {
+        self.controls.iter().for_each(Control::close);
+        let begun = Instant::now();
+        while begun.elapsed() < LEAVING && self.messages.recv_timeout(LEAVING) != Err(RecvTimeoutError::Disconnected) {}
+    }
+
+    fn say(&self, message: &Message) -> Result<()> {
+        self.controls.iter().try_for_each(|control| control.send(message).map_err(|error| self.gone(control.process, &error)))
+    }
+
+    /// What each of the others came to, in their order. Process 0 only.
+    pub fn outcomes(&self) -> Result<Vec<Vec<u8>>> {
+        let mut outcomes: Vec<Option<Vec<u8>>> = self.others().map(|_| None).collect();
+        while outcomes.iter().any(Option::is_none) {
+            match self.take()? {
+                (process, Message::Outcome(outcome)) => outcomes[process - 1] = Some(outcome),
+                (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    fn take(&self) -> Result<(usize, Message)> {
+        const LOOK: Duration = Duration::from_millis(100);
+        loop {
+            match self.messages.recv_timeout(LOOK) {
+                Ok((_, Message::Failed(_))) => {}
+                Ok(taken) => return Ok(taken),
+                Err(_) => {}
+            }
+            if let Some(words) = self.shared.why() {
+                bail!(words);
+            }
+        }
+    }
+
+    fn gone(&self, process: usize, error: &std::io::Error) -> anyhow::Error {
+        self.shared.why().map_or_else(|| anyhow!("process {process}: the connection was lost: {error}"), |words| anyhow!(words))
+    }
+
+    /// Connections to all others for one run, in the order of processes; none to itself. When one is lost, the run is stopped.
+    pub fn links(&self, run: Uuid, stop: &Stop) -> Result<Vec<Option<Link>>> {
+        let deadline = Instant::now() + CONNECTING;
+        let opening = Opening { magic: MAGIC, purpose: Purpose::Run(run), process: self.process };
+        let mut sockets: Vec<(usize, TcpStream)> = Vec::new();
+        for other in 0..self.process {
+            let socket = knock(&self.hosts[other], opening, deadline, || stop.is_set()).with_context(|| format!("process {other}"))?;
+            sockets.push((other, socket));
+        }
+        sockets.extend(self.door.of_run(run, self.process + 1..self.peers.processes, deadline, stop)?);
+        let mut links: Vec<Option<Link>> = (0..self.peers.processes).map(|_| None).collect();
+        for (other, socket) in sockets {
+            let stop = stop.clone();
+            let lost = move |words| stop.fail(anyhow!("process {other}: {words}"));
+            links[other] = Some(Link::new(socket, Arc::clone(&self.traffic), lost).with_context(|| format!("process {other}"))?);
+        }
+        Ok(links)
+    }
+}
+
+/// What all processes must agree in, as this one was told it.
+pub fn terms(peers: Peers, settings: Vec<(String, String)>) -> Result<Terms> {
+    let binary = std::env::current_exe().context("cannot find the program's own file")?;
+    let (_, binary) = crate::sources::sha256_of_file(&binary).with_context(|| format!("cannot read {}", Path::display(&binary)))?;
+    Ok(Terms { version: env!("CARGO_PKG_VERSION").to_owned(), binary, peers, settings })
+}

@@ -1,0 +1,207 @@
+//! What processes beside the first do, and what the first tells them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::apply::{Applied, Kept, Target, apply};
+use super::{Plan, Request};
+use crate::cluster::Cluster;
+use crate::dataflows::Findings;
+use crate::model::{Kind, PerKind};
+use crate::sinks::driver::{Missed, Report};
+use crate::sinks::{Run, Sink};
+use crate::sources::kafka::{Attempt, Stretch, Topics};
+use crate::sources::{DumpFile, Place, Snapshot};
+use crate::state::{Manifest, Part, State};
+use crate::telemetry::Phase;
+
+/// What one run of all processes is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Task {
+    /// Its name among them.
+    pub run: Uuid,
+    manifest: Manifest,
+    plan: Plan,
+    month: String,
+    sources: PerKind<Option<Source>>,
+    /// Of each sink, in their order: its name, what it needs to know, and its pass.
+    sinks: Vec<(String, Run, String)>,
+}
+
+/// A dump as other processes find it.
+#[derive(Serialize, Deserialize)]
+struct Source {
+    name: String,
+    bytes: u64,
+    sha256: String,
+    /// Where it is read from topics: what was published, and why its records cannot be counted.
+    topic: Option<(Attempt, Option<String>)>,
+}
+
+/// What one process came to.
+#[derive(Serialize, Deserialize)]
+struct Outcome {
+    findings: Findings,
+    parts: Vec<Part>,
+    reports: Vec<Report>,
+    peak_in_flight: usize,
+}
+
+impl Task {
+    /// What the others are told of a run that was begun here; an error where they cannot take part, before anything was read.
+    pub(super) fn of(
+        cluster: &Cluster,
+        manifest: &Manifest,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        sinks: &[(&dyn Sink, &Run)],
+    ) -> Result<Task> {
+        let mut sources = PerKind::default();
+        for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
+            let Some(file) = file else { continue };
+            let topic = match &file.place {
+                Place::File(_) => None,
+                Place::Topic(stretch) => {
+                    shared_evenly(cluster, stretch)?;
+                    Some((stretch.attempt.clone(), stretch.uncounted().map(str::to_owned)))
+                }
+                Place::Unmarked(_) => bail!("topics that another program fills are read by one process: leave out --processes"),
+            };
+            sources[kind] = Some(Source { name: file.name.clone(), bytes: file.bytes, sha256: file.sha256.clone(), topic });
+        }
+        let pass = |(sink, run): &(&dyn Sink, &Run)| {
+            let pass = sink.pass().with_context(|| format!("{} has one writer, and several processes were asked for", sink.name()))?;
+            Ok((sink.name().to_owned(), (*run).clone(), pass))
+        };
+        let sinks = sinks.iter().map(pass).collect::<Result<_>>()?;
+        let (manifest, plan) = (manifest.clone(), plan.clone());
+        Ok(Task { run: Uuid::new_v4(), manifest, plan, month: snapshot.month.clone(), sources, sinks })
+    }
+
+    /// Tells the others.
+    pub(super) fn assign(&self, cluster: &Cluster) -> Result<()> {
+        cluster.assign(&serde_json::to_vec(self)?)
+    }
+}
+
+fn shared_evenly(cluster: &Cluster, stretch: &Stretch) -> Result<()> {
+    let (partitions, processes) = (stretch.attempt.begins.len(), cluster.peers.processes);
+    if partitions.is_multiple_of(processes) {
+        return Ok(());
+    }
+    let right: Vec<_> = (2..=partitions).filter(|number| partitions.is_multiple_of(*number)).map(|number| number.to_string()).collect();
+    bail!(
+        "the {} partitions of {} cannot be shared by {processes} processes so that each has whole ones: say --processes {}",
+        partitions,
+        stretch.topics.of(stretch.attempt.kind),
+        right.join(" or ")
+    );
+}
+
+/// Adds what the other processes came to.
+pub(super) fn gather(cluster: &Cluster, applied: &mut Applied) -> Result<()> {
+    for (process, outcome) in (1..).zip(cluster.outcomes()?) {
+        let outcome: Outcome =
+            serde_json::from_slice(&outcome).with_context(|| format!("what process {process} came to cannot be read"))?;
+        applied.findings.merge(outcome.findings);
+        applied.parts.extend(outcome.parts);
+        for (report, other) in applied.reports.iter_mut().zip(outcome.reports) {
+            report.tally += other.tally;
+            other.undelivered.iter().for_each(|(kind, undelivered)| report.undelivered[kind] += undelivered);
+        }
+        applied.peak_in_flight = applied.peak_in_flight.max(outcome.peak_in_flight);
+    }
+    Ok(())
+}
+
+/// Where a process finds what the first one names.
+pub enum Sources<'a> {
+    /// Files in this folder.
+    Dumps(&'a Path),
+    /// Topics there.
+    Topics(&'a Topics),
+}
+
+/// Does what process 0 assigns, until there is no more. `open` opens the sinks, for each run anew, for reading.
+pub fn led(
+    request: &Request,
+    cluster: &Cluster,
+    sources: &Sources<'_>,
+    mut open: impl FnMut() -> Result<Vec<Box<dyn Sink>>>,
+) -> Result<u64> {
+    let mut runs = 0;
+    loop {
+        request.measures.course().enter(Phase::Waiting);
+        let Some(task) = cluster.next_task()? else { return Ok(runs) };
+        let task: Task = serde_json::from_slice(&task).context("what process 0 asks for cannot be read")?;
+        let begun = Instant::now();
+        request.measures.begin();
+        request.measures.shows(&request.progress);
+        request.measures.course().applies(task.plan.epoch.number, &task.month);
+        let _epoch = tracing::error_span!("epoch", epoch = task.plan.epoch.number, month = task.month).entered();
+        let mut sinks = open()?;
+        let outcome = one(request, &task, sources, &mut sinks)?;
+        sinks.iter_mut().try_for_each(|sink| sink.close())?;
+        cluster.report(&serde_json::to_vec(&outcome)?)?;
+        runs += 1;
+        tracing::info!("its part of {} was applied in {:.1} s", task.month, begun.elapsed().as_secs_f64());
+    }
+}
+
+fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<dyn Sink>]) -> Result<Outcome> {
+    // Each run's epoch has an id that no other has.
+    let begun = State::look(&request.state)?.manifest().begun.as_ref().map(|begun| begun.epoch);
+    if begun != Some(task.plan.epoch) {
+        bail!("{} is not the folder in which process 0 keeps the state: all processes need the same one", request.state.display());
+    }
+    let names = sinks.iter().map(|sink| sink.name());
+    if !names.eq(task.sinks.iter().map(|(name, ..)| name.as_str())) {
+        bail!("process 0 writes to other sinks than this process was told of");
+    }
+    let first = request.first();
+    let workers = first.worker..first.worker + first.peers.workers;
+    let mut targets = Vec::with_capacity(sinks.len());
+    for (sink, (_, run, pass)) in sinks.iter_mut().zip(&task.sinks) {
+        let writers = sink.join(run, pass, workers.clone())?;
+        let (name, one_writer, holds) = (sink.name(), sink.one_writer(), sink.holds());
+        targets.push(Target { name, one_writer, holds, run: run.clone(), writers, missed: Missed::default() });
+    }
+    let mut files = PerKind::default();
+    for (kind, source) in task.sources.iter() {
+        files[kind] = source.as_ref().map(|source| found(source, kind, sources)).transpose()?;
+    }
+    let snapshot = Snapshot { month: task.month.clone(), files };
+    let kept = Kept { save: true, links: None, checkpoint: None, run: Some(task.run) };
+    let Applied { findings, parts, reports, peak_in_flight, .. } =
+        apply(request, &snapshot, &task.plan, &task.manifest, &request.state, targets, kept)?;
+    Ok(Outcome { findings, parts, reports, peak_in_flight })
+}
+
+fn found(source: &Source, kind: Kind, sources: &Sources<'_>) -> Result<DumpFile> {
+    let place = match (&source.topic, sources) {
+        (None, Sources::Dumps(folder)) => {
+            let path = folder.join(&source.name);
+            let found = std::fs::metadata(&path).with_context(|| format!("cannot read {}, which process 0 reads", path.display()))?.len();
+            if found != source.bytes {
+                bail!(
+                    "{} has {found} bytes, and what process 0 reads has {}: each process needs the same dumps",
+                    path.display(),
+                    source.bytes
+                );
+            }
+            Place::File(path)
+        }
+        (Some((attempt, uncounted)), Sources::Topics(topics)) => {
+            Place::Topic(Arc::new(Stretch::known((*topics).clone(), attempt.clone(), uncounted.clone())))
+        }
+        _ => bail!("process 0 reads from elsewhere than this process was told of"),
+    };
+    let Source { name, bytes, sha256, .. } = source;
+    let (name, bytes, sha256) = (name.clone(), *bytes, sha256.clone());
+    Ok(DumpFile { kind, place, name, bytes, sha256, unproven: None, stamp: String::new(), checksum_agrees: None })
+}

@@ -1,0 +1,201 @@
+//! Several processes: they come to what one comes to, agree before anything is read, keep records at home, and end together.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::broker::Broker;
+use super::generated::{odd, small};
+use super::harness::{Database, Home, KINDS, Ran, assert_same, count, fault};
+use super::kafka::by_files;
+
+/// How many processes with how many workers.
+type Shape = (usize, usize);
+
+/// A few changes in a tick, so that small months have many.
+const BLOCKS: &str = "block-records=return(100)";
+
+/// The processes of one command, process 0 first.
+struct Together(Vec<Child>);
+
+impl Together {
+    /// `line` for all, with what is each one's own.
+    fn start(home: &Home, (processes, workers): Shape, line: &str, points: &str, own: impl Fn(usize) -> String) -> Together {
+        let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let hosts: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect();
+        drop(listeners);
+        let name = format!("hosts-{}", hosts[0].replace(':', "-"));
+        fs::write(home.path(&name), hosts.join("\n")).expect("written");
+        let start = |process: usize| {
+            let line = format!("{line} -w {workers} --processes {processes} --process {process} --hostfile {name} {}", own(process));
+            let mut command = home.command(&line);
+            spawn(command.env("FAILPOINTS", points))
+        };
+        Together((0..processes).map(start).collect())
+    }
+
+    fn ended(self) -> Vec<Ran> {
+        self.0.into_iter().map(|child| Ran::of(&child.wait_with_output().expect("it ends"))).collect()
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn refresh(dumps: &Path, rest: &str) -> String {
+    format!("refresh --json --state state --dumps {} {rest}", dumps.display())
+}
+
+/// What process 0 has printed, if all ended well.
+#[track_caller]
+fn report(ran: &[Ran], status: i32) -> Value {
+    for ran in &ran[1..] {
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
+    }
+    ran[0].json(status)
+}
+
+#[test]
+fn from_files_any_number_of_processes_with_any_number_of_workers_comes_to_what_one_comes_to() {
+    let Some(database) = Database::new() else { return };
+    let (files, reports) = by_files(&odd().folders());
+    let home = Home::new();
+    for ((month, shape), of_one) in odd().folders().iter().zip([(2, 1), (2, 2), (4, 1)]).zip(&reports) {
+        let line = refresh(month, &format!("--postgres {}", database.url()));
+        let ran = Together::start(&home, shape, &line, BLOCKS, |_| String::new()).ended();
+        assert_eq!(report(&ran, 3)["kinds"], of_one["kinds"], "{shape:?}");
+    }
+    assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+    home.run(&format!("verify --state state --json --postgres {}", database.url())).json(0);
+    // One process takes up what several left.
+    let last = odd().folders().pop().expect("a month");
+    let report = home.refresh(&last, "--sqlite new.sqlite -w 3").json(3);
+    for kind in KINDS {
+        assert_eq!(["inserted", "updated", "deleted"].map(|what| count(&report, kind, what)), [0; 3], "{kind}");
+    }
+}
+
+#[test]
+fn from_topics_processes_read_their_own_partitions_come_to_the_same_and_keep_records_at_home() {
+    let (Some(database), Some(broker)) = (Database::new(), Broker::new()) else { return };
+    let (files, reports) = by_files(&odd().folders());
+    let home = Home::new();
+    for ((month, shape), of_one) in odd().folders().iter().zip([(2, 2), (4, 1), (2, 1)]).zip(&reports) {
+        home.publish(month, &broker, "--partitions 8").json(0);
+        let line = format!("refresh --kafka --json --state state {} --postgres {}", broker.flags(), database.url());
+        let ran = Together::start(&home, shape, &line, BLOCKS, |_| String::new()).ended();
+        assert_eq!(report(&ran, 3)["kinds"], of_one["kinds"], "{shape:?}");
+        for ran in &ran {
+            // Some MB of records were read.
+            let words = ran.stderr.lines().find(|line| line.contains("exchanged with other processes")).expect("it is told");
+            assert!(!words.contains(" MB") && !words.contains(" GB") && !words.contains(" MiB"), "{words}");
+        }
+    }
+    assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+}
+
+#[test]
+fn partitions_that_processes_cannot_share_are_told_with_how_many_could_before_anything_is_read() {
+    let Some(broker) = Broker::new() else { return };
+    let home = Home::new();
+    home.publish(&small().folders()[0], &broker, "--partitions 4").json(0);
+    let line = format!("refresh --kafka --json --state state {} --null", broker.flags());
+    for ran in Together::start(&home, (3, 1), &line, "", |_| String::new()).ended() {
+        ran.refused(&["the 4 partitions", "say --processes 2 or 4"]);
+    }
+}
+
+#[test]
+fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read() {
+    let home = Home::new();
+    let months = small().folders();
+    let month = months[0].display();
+    let line = refresh(&months[0], "--null");
+    let wrong = [
+        (line.clone(), ["".to_owned(), "--memory 64MiB".to_owned()], "process 1 was told memory = 64.00 MiB, and process 0 128.00 MiB"),
+        (
+            format!("refresh --json --null --dumps {month}"),
+            ["--state state".to_owned(), "--state elsewhere".to_owned()],
+            "elsewhere is not the folder in which process 0 keeps the state",
+        ),
+        (
+            "refresh --json --null --state state".to_owned(),
+            [format!("--dumps {month}"), "--dumps nowhere".to_owned()],
+            "cannot read nowhere/discogs_20260101_artists.xml.gz, which process 0 reads",
+        ),
+    ];
+    for (line, own, words) in wrong {
+        for ran in Together::start(&home, (2, 1), &line, "", |process| own[process].clone()).ended() {
+            ran.refused(&[words]);
+        }
+    }
+    // What one process alone can write.
+    for ran in Together::start(&home, (2, 1), &refresh(&months[0], "--sqlite store.sqlite"), "", |_| String::new()).ended() {
+        ran.refused(&["sqlite has one writer, and several processes were asked for"]);
+    }
+    // Who does not come is named.
+    let mut alone = Together::start(&home, (2, 1), &line, "assembling=return(2)", |_| String::new());
+    let mut gone = alone.0.pop().expect("process 1");
+    gone.kill().and_then(|()| gone.wait()).expect("ended");
+    for ran in alone.ended() {
+        ran.refused(&["process 1 (127.0.0.1:", "did not come within 2 s"]);
+    }
+    // And nothing of that is in the way of what is right.
+    let ran = Together::start(&home, (2, 1), &line, "", |_| String::new()).ended();
+    report(&ran, 0);
+}
+
+#[test]
+fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_command_comes_to_the_same() {
+    let Some(database) = Database::new() else { return };
+    let months = odd().folders();
+    let (files, _) = by_files(&months);
+    let home = Home::new();
+    let mut seed = 7u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) % below
+    };
+    let (mut died, mut hung) = (0, 0);
+    for month in &months {
+        let line = refresh(month, &format!("--postgres {}", database.url()));
+        for attempt in 0..8 {
+            let shape = [(2, 1), (4, 1), (2, 2), (3, 1)][random(4) as usize];
+            let mut all =
+                Together::start(&home, shape, &line, &format!("{BLOCKS};before-block=sleep(20);assembling=return(8)"), |_| String::new());
+            sleep(Duration::from_millis(200 + random(1_500)));
+            let one = random(shape.0 as u64) as usize;
+            let hangs = attempt % 4 == 3;
+            signal(&all.0[one], if hangs { "STOP" } else { "KILL" });
+            fault(if hangs { "a process of several stopped" } else { "a process of several killed" });
+            let begun = Instant::now();
+            let struck = all.0.remove(one);
+            for ran in all.ended() {
+                // It may have been done already.
+                if !matches!(ran.status, Some(0 | 3)) {
+                    let named = if one == 0 { "process 0".to_owned() } else { format!("process {one}") };
+                    assert!(ran.status == Some(1) && ran.stderr.contains(&named), "{:?}: {}", ran.status, ran.stderr);
+                    *(if hangs { &mut hung } else { &mut died }) += 1;
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+            signal(&struck, "KILL");
+            struck.wait_with_output().expect("it ends");
+        }
+        let ran = Together::start(&home, (2, 2), &line, BLOCKS, |_| String::new()).ended();
+        // Nothing is left to be done where one of them was too quick to be struck.
+        assert!(matches!(ran[0].status, Some(0 | 3)), "{}", ran[0].stderr);
+    }
+    assert!(died > 5 && hung > 2, "{died} and {hung} ended by that");
+    assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+}
+
+fn signal(child: &Child, name: &str) {
+    let _ = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).stderr(Stdio::null()).status();
+}
