@@ -34,7 +34,7 @@ pub fn together(request: Request, settings: &Settings, work: impl FnOnce(Request
     match &done {
         Ok(_) if cluster.leads() => cluster.finish(),
         Ok(_) => {}
-        Err(error) => cluster.fail(&format!("{error:#}")),
+        Err(error) => cluster.fail(error),
     }
     done
 }

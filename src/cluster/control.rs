@@ -28,6 +28,8 @@ pub enum Message {
     Outcome(Vec<u8>),
     /// A process has failed, and the run of all is over.
     Failed(String),
+    /// A process was asked to stop, and so are all.
+    Stopped,
     /// Nothing more is to be done, from process 0.
     Finished,
 }

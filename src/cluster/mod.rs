@@ -22,6 +22,7 @@ mod message;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::Peers;
-use crate::sources::Stop;
+use crate::sources::{Stop, StoppedOnRequest};
 use control::{Control, Message};
 use door::{Door, knock};
 pub use hostfile::hosts;
@@ -76,39 +77,56 @@ struct Shared(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// Why the cluster is no more.
-    over: Option<String>,
+    over: Option<Over>,
     /// What is to be stopped then.
     run: Option<Stop>,
     /// All was done: nobody is missed any more.
     finished: bool,
 }
 
+/// Why a cluster is no more.
+#[derive(Clone, Debug)]
+enum Over {
+    Failed(String),
+    /// Somebody wanted it to stop.
+    Stopped,
+}
+
+impl Over {
+    fn error(&self) -> anyhow::Error {
+        match self {
+            Over::Failed(words) => anyhow!(words.clone()),
+            Over::Stopped => StoppedOnRequest.into(),
+        }
+    }
+}
+
 impl Shared {
-    fn fail(&self, words: &str) {
+    fn end(&self, why: Over) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.finished {
             return;
         }
-        let words = inner.over.get_or_insert_with(|| words.to_owned()).clone();
+        let error = inner.over.get_or_insert(why).error();
         if let Some(run) = &inner.run {
-            run.fail(anyhow!(words));
+            run.fail(error);
         }
     }
 
-    fn watch(&self, run: Option<Stop>) {
+    fn watch(&self, run: Stop) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(run), Some(words)) = (&run, &inner.over) {
-            run.fail(anyhow!(words.clone()));
+        if let Some(over) = &inner.over {
+            run.fail(over.error());
         }
-        inner.run = run;
+        inner.run = Some(run);
     }
 
     fn finish(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).finished = true;
     }
 
-    fn why(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).over.clone()
+    fn why(&self) -> Option<anyhow::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).over.as_ref().map(Over::error)
     }
 }
 
@@ -210,20 +228,21 @@ impl Cluster {
             Ok(message) => {
                 match &message {
                     // Without waiting for who takes messages: the run is to end at once.
-                    Message::Failed(words) => shared.fail(&format!("process {other}: {words}")),
+                    Message::Failed(words) => shared.end(Over::Failed(format!("process {other}: {words}"))),
+                    Message::Stopped => shared.end(Over::Stopped),
                     Message::Finished => shared.finish(),
                     _ => {}
                 }
                 // Nobody takes them any more when this process is about to end.
                 let _ = sender.send((other, message));
             }
-            Err(words) => shared.fail(&format!("process {other}: {words}")),
+            Err(words) => shared.end(Over::Failed(format!("process {other}: {words}"))),
         })
     }
 
     /// Has the end of the cluster, however that comes, stop a run.
     pub fn watch(&self, run: &Stop) {
-        self.shared.watch(Some(run.clone()));
+        self.shared.watch(run.clone());
     }
 
     /// Tells the others what is to be done. Process 0 only.
@@ -234,9 +253,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// What is to be done next; `None`: nothing any more.
-    pub fn next_task(&self) -> Result<Option<Vec<u8>>> {
-        match self.take()? {
+    /// What is to be done next; `None`: nothing any more. `stop`: the user wants this process to stop.
+    pub fn next_task(&self, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
+        match self.take(stop)? {
             (_, Message::Task(task)) => Ok(Some(task)),
             (_, Message::Finished) => Ok(None),
             (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
@@ -248,10 +267,11 @@ impl Cluster {
         self.say(&Message::Outcome(outcome.to_vec()))
     }
 
-    /// Tells all others that this process has failed, and why: their runs end too.
-    pub fn fail(&self, words: &str) {
+    /// Tells the others why this process ends before all is done: their runs end too.
+    pub fn fail(&self, error: &anyhow::Error) {
+        let message = if error.is::<StoppedOnRequest>() { Message::Stopped } else { Message::Failed(format!("{error:#}")) };
         // Whoever does not hear it any more has gone, or sees this process go.
-        let _ = self.say(&Message::Failed(words.to_owned()));
+        let _ = self.say(&message);
         self.leave();
     }
 
@@ -274,10 +294,10 @@ impl Cluster {
     }
 
     /// What each of the others came to, in their order. Process 0 only.
-    pub fn outcomes(&self) -> Result<Vec<Vec<u8>>> {
+    pub fn outcomes(&self, stop: &AtomicBool) -> Result<Vec<Vec<u8>>> {
         let mut outcomes: Vec<Option<Vec<u8>>> = self.others().map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
-            match self.take()? {
+            match self.take(stop)? {
                 (process, Message::Outcome(outcome)) => outcomes[process - 1] = Some(outcome),
                 (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
             }
@@ -285,22 +305,25 @@ impl Cluster {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    fn take(&self) -> Result<(usize, Message)> {
+    fn take(&self, stop: &AtomicBool) -> Result<(usize, Message)> {
         const LOOK: Duration = Duration::from_millis(100);
         loop {
             match self.messages.recv_timeout(LOOK) {
-                Ok((_, Message::Failed(_))) => {}
+                Ok((_, Message::Failed(_) | Message::Stopped)) => {}
                 Ok(taken) => return Ok(taken),
                 Err(_) => {}
             }
-            if let Some(words) = self.shared.why() {
-                bail!(words);
+            if let Some(error) = self.shared.why() {
+                return Err(error);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(StoppedOnRequest.into());
             }
         }
     }
 
     fn gone(&self, process: usize, error: &std::io::Error) -> anyhow::Error {
-        self.shared.why().map_or_else(|| anyhow!("process {process}: the connection was lost: {error}"), |words| anyhow!(words))
+        self.shared.why().unwrap_or_else(|| anyhow!("process {process}: the connection was lost: {error}"))
     }
 
     /// Connections to all others for one run, in the order of processes; none to itself. When one is lost, the run is stopped.

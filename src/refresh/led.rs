@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -104,8 +105,8 @@ fn shared_evenly(cluster: &Cluster, stretch: &Stretch) -> Result<()> {
 }
 
 /// Adds what the other processes came to.
-pub(super) fn gather(cluster: &Cluster, applied: &mut Applied) -> Result<()> {
-    for (process, outcome) in (1..).zip(cluster.outcomes()?) {
+pub(super) fn gather(cluster: &Cluster, stop: &AtomicBool, applied: &mut Applied) -> Result<()> {
+    for (process, outcome) in (1..).zip(cluster.outcomes(stop)?) {
         let outcome: Outcome =
             serde_json::from_slice(&outcome).with_context(|| format!("what process {process} came to cannot be read"))?;
         applied.findings.merge(outcome.findings);
@@ -137,7 +138,7 @@ pub fn led(
     let mut runs = 0;
     loop {
         request.measures.course().enter(Phase::Waiting);
-        let Some(task) = cluster.next_task()? else { return Ok(runs) };
+        let Some(task) = cluster.next_task(&request.stop)? else { return Ok(runs) };
         let task: Task = serde_json::from_slice(&task).context("what process 0 asks for cannot be read")?;
         let begun = Instant::now();
         request.measures.begin();

@@ -279,7 +279,7 @@ fn refresh_opened(
     }
     let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
     if let Some(cluster) = cluster {
-        gather(cluster, &mut applied)?;
+        gather(cluster, &request.stop, &mut applied)?;
     }
     request.measures.course().enter(Phase::Completing);
     fail::fail_point!("before-complete", |_| bail!("failpoint before-complete"));

@@ -196,6 +196,22 @@ fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_co
     assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
 }
 
+#[test]
+fn one_process_that_is_asked_to_stop_stops_all_and_that_is_no_failure_of_any() {
+    let home = Home::new();
+    let line = refresh(&small().folders()[0], "--null");
+    for asked in 0..2 {
+        let both = Together::start(&home, (2, 1), &line, &format!("{BLOCKS};before-block=sleep(1000)"), |_| String::new());
+        // They know of each other by then, and the month takes a quarter of a minute.
+        sleep(Duration::from_secs(4));
+        signal(&both.0[asked], "TERM");
+        for ran in both.ended() {
+            assert_eq!(ran.status, Some(4), "{}", ran.stderr);
+        }
+    }
+    report(&Together::start(&home, (2, 1), &line, BLOCKS, |_| String::new()).ended(), 0);
+}
+
 fn signal(child: &Child, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).stderr(Stdio::null()).status();
 }
