@@ -123,7 +123,7 @@ fn changed(folder: &Path, records: u64) -> Result<()> {
     tell("a tick of a month of changes, 99th percentile, ms", &month)?;
     let rows = month.counts.inserted + month.counts.updated + month.counts.unchanged;
     // Under another number of workers, so that the generation that was taken up stays.
-    let save = || Ok(trace.borrow_mut().save(folder, state.manifest(), Seat { worker: 1, peers: Peers::alone(2) })?);
+    let save = || Ok(trace.borrow_mut().save(folder, state.manifest(), Seat { worker: 1, peers: Peers::alone(2), run: None })?);
     gauge::time_table();
     let (saved, save) = by_turns("saved", bytes(rows), save, || gauge::write_plain(&folder.join("written"), bytes(rows)))?;
     ensure!(saved.rows == rows, "{} rows were saved of {rows}", saved.rows);

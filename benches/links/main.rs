@@ -38,7 +38,7 @@ use timely::dataflow::operators::{Concatenate, Input, Probe};
 const LIMIT: f64 = 24.0;
 
 /// Another worker's place: what it writes lies beside the parts of the first.
-const OTHER: Seat = Seat { worker: 1, peers: Peers::alone(2) };
+const OTHER: Seat = Seat { worker: 1, peers: Peers::alone(2), run: None };
 
 /// Records of a tick, as the program has them.
 const BLOCK: u64 = 16_384;

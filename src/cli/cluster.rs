@@ -12,6 +12,7 @@ use crate::model::Peers;
 use crate::refresh::{Request, Sources, led};
 use crate::settings::Settings;
 use crate::sinks::Access;
+use crate::sources::StoppedOnRequest;
 use crate::telemetry::words;
 
 /// Finds the other processes; `None` where there are none.
@@ -28,7 +29,10 @@ pub fn assemble(settings: &Settings) -> Result<Option<Arc<Cluster>>> {
 /// Does this process's part of a command: process 0 leads, and `work` is its part. However that ends, the others are told.
 pub fn together(request: Request, settings: &Settings, work: impl FnOnce(Request) -> Result<Exit>) -> Result<Exit> {
     let Some(cluster) = request.cluster.clone() else { return work(request) };
+    let stop = Arc::clone(&request.stop);
     let done = if cluster.leads() { work(request) } else { follow(&request, &cluster, settings) };
+    // Whatever came of it first, here or elsewhere.
+    let done = done.map_err(|error| if stop.load(Ordering::Relaxed) { StoppedOnRequest.into() } else { error });
     let [sent, received] = [&cluster.traffic.sent, &cluster.traffic.received].map(|bytes| words::bytes(bytes.load(Ordering::Relaxed)));
     tracing::info!("exchanged with other processes: {sent} sent, {received} received");
     match &done {

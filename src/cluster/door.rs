@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, unbounded};
 use uuid::Uuid;
 
 use crate::sources::Stop;
@@ -51,6 +51,11 @@ impl Door {
     /// The next process that wants to be led, up to a deadline.
     pub fn led(&self, deadline: Instant) -> Option<(usize, TcpStream)> {
         self.control.recv_deadline(deadline).ok()
+    }
+
+    /// Takes no more processes that want to be led.
+    pub fn close(&mut self) {
+        self.control = never();
     }
 
     /// Connections of a run with these processes, in any order; of other runs none is left that matters.

@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -49,11 +50,14 @@ fn assembling() -> Duration {
     ASSEMBLING
 }
 
+/// How long a process that was not answered waits before it tries again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// How long it is waited for the others to end too.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// How long all may take to connect for a run, once they have agreed.
-const CONNECTING: Duration = Duration::from_secs(20);
+/// How long all may take to connect for a run, once they have agreed: each opens its sinks before. Who is lost is found sooner.
+const CONNECTING: Duration = Duration::from_secs(60);
 
 /// A process's part in a cluster.
 #[derive(Debug)]
@@ -147,7 +151,9 @@ impl Cluster {
         let mut cluster =
             Cluster { process, peers, traffic: Arc::default(), hosts, door, controls: Vec::new(), messages, shared: Arc::default() };
         if process == 0 {
-            for (other, socket) in cluster.gather(terms, deadline)? {
+            let found = cluster.gather(terms, deadline)?;
+            cluster.door.close();
+            for (other, socket) in found {
                 cluster.controls.push(cluster.control(other, socket, sender.clone())?);
             }
         } else {
@@ -212,13 +218,17 @@ impl Cluster {
 
     fn join(&self, terms: &Terms, deadline: Instant) -> Result<TcpStream> {
         let opening = Opening { magic: MAGIC, purpose: Purpose::Control, process: self.process };
-        let mut socket = knock(&self.hosts[0], opening, deadline, || false)?;
-        send(&mut socket, terms)?;
-        let left = deadline.saturating_duration_since(Instant::now()).max(CONNECTING);
-        socket.set_read_timeout(Some(left))?;
-        match receive(&mut socket).context("it has not answered")? {
-            Answer::Agreed => Ok(socket),
-            Answer::Refused(words) => bail!(words),
+        loop {
+            let mut socket = knock(&self.hosts[0], opening, deadline, || false)?;
+            let left = deadline.saturating_duration_since(Instant::now()).max(CONNECTING);
+            socket.set_read_timeout(Some(left))?;
+            match send(&mut socket, terms).and_then(|()| receive(&mut socket)) {
+                Ok(Answer::Agreed) => return Ok(socket),
+                Ok(Answer::Refused(words)) => bail!(words),
+                // It was one that is ending, or has begun without this process.
+                Err(error) if Instant::now() > deadline => return Err(error).context("it has not answered"),
+                Err(_) => thread::sleep(AGAIN),
+            }
         }
     }
 
@@ -238,6 +248,11 @@ impl Cluster {
             }
             Err(words) => shared.end(Over::Failed(format!("process {other}: {words}"))),
         })
+    }
+
+    /// An error where the cluster is no more, for who waits for something else.
+    pub fn check(&self) -> Result<()> {
+        self.shared.why().map_or(Ok(()), Err)
     }
 
     /// Has the end of the cluster, however that comes, stop a run.
@@ -270,15 +285,15 @@ impl Cluster {
     /// Tells the others why this process ends before all is done: their runs end too.
     pub fn fail(&self, error: &anyhow::Error) {
         let message = if error.is::<StoppedOnRequest>() { Message::Stopped } else { Message::Failed(format!("{error:#}")) };
-        // Whoever does not hear it any more has gone, or sees this process go.
-        let _ = self.say(&message);
+        // Each for itself: whoever does not hear it any more has gone, or sees this process go.
+        self.controls.iter().for_each(|control| drop(control.send(&message)));
         self.leave();
     }
 
     /// Tells the others that nothing more is to be done.
     pub fn finish(&self) {
         self.shared.finish();
-        let _ = self.say(&Message::Finished);
+        self.controls.iter().for_each(|control| drop(control.send(&Message::Finished)));
         self.leave();
     }
 

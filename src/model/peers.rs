@@ -36,12 +36,12 @@ impl Peers {
 
     /// The place of a process's first worker.
     pub const fn first_of(self, process: usize) -> Seat {
-        Seat { worker: process * self.workers, peers: self }
+        Seat { worker: process * self.workers, peers: self, run: None }
     }
 
     /// The places of all.
     pub fn seats(self) -> impl Iterator<Item = Seat> {
-        (0..self.count()).map(move |worker| Seat { worker, peers: self })
+        (0..self.count()).map(move |worker| Seat { worker, peers: self, run: None })
     }
 }
 
@@ -52,11 +52,14 @@ pub struct Seat {
     pub worker: usize,
     /// Among whom.
     pub peers: Peers,
+    /// What a run of several processes is called: files that they write are named so, and one that is left over from an older run writes to
+    /// none of this one's.
+    pub run: Option<u32>,
 }
 
 impl Seat {
     /// That of the only worker.
-    pub const ALONE: Seat = Seat { worker: 0, peers: Peers::alone(1) };
+    pub const ALONE: Seat = Seat { worker: 0, peers: Peers::alone(1), run: None };
 
     /// Whether it takes what belongs to no worker.
     pub const fn is_first(self) -> bool {

@@ -77,7 +77,7 @@ pub fn apply(
     targets: Vec<Target>,
     kept: Kept,
 ) -> Result<Applied> {
-    let (first, workers) = (request.first(), request.workers);
+    let (first, workers) = (Seat { run: kept.run.map(|run| run.as_fields().0), ..request.first() }, request.workers);
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
     if let Some(cluster) = &request.cluster {

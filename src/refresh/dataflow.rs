@@ -198,7 +198,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         }
     });
     let (mut answered, mut passed) = (0, None);
-    let mut ticks = (index == 0).then(|| measures.recorder(RunStage::Tick));
+    let mut ticks = (index == setting.first.worker).then(|| measures.recorder(RunStage::Tick));
     let mut account = Account::new(Arc::clone(&setting.budget), Arc::clone(measures), Arc::clone(&setting.causes), workers);
     while !probe.done() {
         account.step(worker, NAP);
@@ -215,9 +215,14 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
             worker.drop_dataflow(dataflow);
             return Err(anyhow!("stopped"));
         }
-        fail::fail_point!("worker-panics", index == workers - 1, |_| panic!("failpoint worker-panics"));
+        fail::fail_point!("worker-panics", index + 1 == setting.first.worker + workers, |_| panic!("failpoint worker-panics"));
     }
     account.note(Cause::Cpu);
+    // What is saved beyond the end of the others' run is nobody's.
+    if setting.stop.is_set() {
+        return Err(anyhow!("stopped"));
+    }
+    fail::fail_point!("before-part");
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
         let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);

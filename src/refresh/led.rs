@@ -54,29 +54,20 @@ struct Outcome {
 }
 
 impl Task {
-    /// What the others are told of a run that was begun here; an error where they cannot take part, before anything was read.
-    pub(super) fn of(
-        cluster: &Cluster,
-        manifest: &Manifest,
-        plan: &Plan,
-        snapshot: &Snapshot,
-        sinks: &[(&dyn Sink, &Run)],
-    ) -> Result<Task> {
+    /// What the others are told of a run that was begun here.
+    pub(super) fn of(manifest: &Manifest, plan: &Plan, snapshot: &Snapshot, sinks: &[(&dyn Sink, &Run)]) -> Result<Task> {
         let mut sources = PerKind::default();
         for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
             let Some(file) = file else { continue };
             let topic = match &file.place {
                 Place::File(_) => None,
-                Place::Topic(stretch) => {
-                    shared_evenly(cluster, stretch)?;
-                    Some((stretch.attempt.clone(), stretch.uncounted().map(str::to_owned)))
-                }
-                Place::Unmarked(_) => bail!("topics that another program fills are read by one process: leave out --processes"),
+                Place::Topic(stretch) => Some((stretch.attempt.clone(), stretch.uncounted().map(str::to_owned))),
+                Place::Unmarked(_) => bail!(UNMARKED),
             };
             sources[kind] = Some(Source { name: file.name.clone(), bytes: file.bytes, sha256: file.sha256.clone(), topic });
         }
         let pass = |(sink, run): &(&dyn Sink, &Run)| {
-            let pass = sink.pass().with_context(|| format!("{} has one writer, and several processes were asked for", sink.name()))?;
+            let pass = sink.pass().with_context(|| one_writer(sink.name()))?;
             Ok((sink.name().to_owned(), (*run).clone(), pass))
         };
         let sinks = sinks.iter().map(pass).collect::<Result<_>>()?;
@@ -88,6 +79,27 @@ impl Task {
     pub(super) fn assign(&self, cluster: &Cluster) -> Result<()> {
         cluster.assign(&serde_json::to_vec(self)?)
     }
+}
+
+const UNMARKED: &str = "topics that another program fills are read by one process: leave out --processes";
+
+fn one_writer(sink: &str) -> String {
+    format!("{sink} has one writer, and several processes were asked for")
+}
+
+/// Whether several processes can do what is planned; an error says why not.
+pub(super) fn suits(cluster: &Cluster, plan: &Plan, snapshot: &Snapshot, sinks: &[Box<dyn Sink>]) -> Result<()> {
+    if let Some(sink) = sinks.iter().find(|sink| sink.one_writer()) {
+        bail!(one_writer(sink.name()));
+    }
+    for (_, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
+        match file.as_ref().map(|file| &file.place) {
+            Some(Place::Topic(stretch)) => shared_evenly(cluster, stretch)?,
+            Some(Place::Unmarked(_)) => bail!(UNMARKED),
+            Some(Place::File(_)) | None => {}
+        }
+    }
+    Ok(())
 }
 
 fn shared_evenly(cluster: &Cluster, stretch: &Stretch) -> Result<()> {

@@ -47,7 +47,7 @@ use dataflow::{SavedLinks, bytes_of};
 pub use due::{Due, Lag, Unfinished};
 pub use judge::{Allowed, Member, Plan, Stand, judge, judge_messages};
 pub use led::{Sources, led};
-use led::{Task, gather};
+use led::{Task, gather, suits};
 use mend::mend;
 pub use plan::{Foreseen, foresee};
 pub use repair::{Dumps, Repaired, repair};
@@ -227,8 +227,13 @@ fn refresh_opened(
     let folder = state.folder().to_owned();
     let grounds = Grounds { folder: &folder, before: &before, snapshot: &snapshot, members: &members, block: request.block, keeps_links };
     let cluster = request.cluster.as_deref();
-    if cluster.is_some() && keeps_links {
-        bail!("a graph is kept by one process: leave out --processes");
+    if let Some(cluster) = cluster {
+        // Before anything is noted of the run, here or in a sink.
+        suits(cluster, &plan, &snapshot, sinks)?;
+        if keeps_links {
+            bail!("a graph is kept by one process: leave out --processes");
+        }
+        cluster.check()?;
     }
     let (taken_up, dictionary) = grounds.take_up(&plan)?;
     // Several processes take no checkpoints yet, and begin a month that did not end anew.
@@ -273,7 +278,7 @@ fn refresh_opened(
     let mut kept = Kept { save: true, links, checkpoint, run: None };
     if let Some(cluster) = cluster {
         let sinks: Vec<_> = sinks.iter().map(|sink| &**sink).zip(&runs).collect();
-        let task = Task::of(cluster, &before, &plan, &snapshot, &sinks)?;
+        let task = Task::of(&before, &plan, &snapshot, &sinks)?;
         task.assign(cluster)?;
         kept.run = Some(task.run);
     }

@@ -78,7 +78,7 @@ impl FromTopics<'_> {
             self.request.measures.course().enter(Phase::Waiting);
             tell(&format!("nothing was published to {}.* yet: waiting", self.topics.prefix));
             thread::sleep(LOOK);
-            if self.stopped() {
+            if self.stopped()? {
                 return Ok(());
             }
         }
@@ -103,18 +103,20 @@ impl FromTopics<'_> {
             self.request.measures.course().enter(Phase::Waiting);
             let waiting = self.request.measures.waits().within("months");
             while !reader.wait(LOOK)? {
-                if self.stopped() {
+                if self.stopped()? {
                     return Ok(());
                 }
             }
             drop(waiting);
             // A publisher's transactions come one by one, and only the last one makes a month complete.
-            while reader.wait(LOOK)? && !self.stopped() {}
+            while reader.wait(LOOK)? && !self.stopped()? {}
         }
     }
 
-    fn stopped(&self) -> bool {
-        self.request.stop.load(Ordering::Relaxed)
+    /// Whether the user wants an end; an error where another process has brought it.
+    fn stopped(&self) -> Result<bool> {
+        self.request.cluster.as_ref().map_or(Ok(()), |cluster| cluster.check())?;
+        Ok(self.request.stop.load(Ordering::Relaxed))
     }
 
     fn due<'c>(&self, catalogue: &'c Catalogue, bounds: &Bounds) -> Result<PerKind<Due<'c>>> {

@@ -270,6 +270,9 @@ impl<'a> Blocks<'a> {
         if let Some(part) = owner.checked_sub(self.first.worker).and_then(|worker| self.parts.get_mut(worker)) {
             self.kept += record.raw.len();
             part.push(record);
+        } else if !self.whole {
+            // It is in a partition where it does not belong: that a record is missing is found, and nothing is deleted.
+            self.given[0] += 1;
         }
     }
 

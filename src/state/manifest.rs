@@ -14,7 +14,7 @@ use crate::sources::Snapshot;
 use crate::sources::kafka::Reached;
 
 /// Version of the layout of manifest and part files.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What is known of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -169,8 +169,9 @@ pub struct PartWriter<R> {
 impl<R: Row> PartWriter<R> {
     /// Begins a worker's part.
     pub fn create(folder: &Path, state: Uuid, generation: u64, seat: Seat) -> Result<PartWriter<R>, StateError> {
-        let Seat { worker, peers } = seat;
-        let file = format!("g{generation}-{worker}.{}", R::ENDING);
+        let Seat { worker, peers, run } = seat;
+        let run = run.map(|run| format!("-{run:08x}")).unwrap_or_default();
+        let file = format!("g{generation}-{worker}{run}.{}", R::ENDING);
         let part = Part { file, rows: 0, worker, workers: peers.count(), processes: peers.processes };
         let path = folder.join(format!("{}.new", part.file));
         let file = disk::create(&path).map_err(|source| StateError::io("create", &path, source))?;

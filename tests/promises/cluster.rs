@@ -197,6 +197,43 @@ fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_co
 }
 
 #[test]
+fn a_process_left_over_from_an_older_run_writes_to_no_file_of_the_next() {
+    let (home, months) = (Home::new(), small().folders());
+    let mut older = Together::start(&home, (2, 1), &refresh(&months[0], "--null"), "before-part=sleep(15000)", |_| String::new());
+    // Both have read all by then, and are about to save.
+    sleep(Duration::from_secs(6));
+    let mut first = older.0.remove(0);
+    first.kill().and_then(|()| first.wait()).expect("killed");
+    let next = Together::start(&home, (2, 1), &refresh(&months[0], "--null"), "", |_| String::new()).ended();
+    let counts = report(&next, 0);
+    assert!(older.0[0].try_wait().expect("asked").is_none(), "it is still there");
+    assert_eq!(older.ended()[0].status, Some(1));
+    // Which the next month is compared with.
+    let report = home.refresh(&months[1], "--null").json(0);
+    let (_, by_one) = by_files(&months[..2]);
+    assert_eq!((&counts["kinds"], &report["kinds"]), (&by_one[0]["kinds"], &by_one[1]["kinds"]));
+    let left = fs::read_dir(home.path("state"))
+        .expect("listed")
+        .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().contains("g1-"));
+    assert_eq!(left.count(), 0, "what nobody needs is taken away");
+}
+
+#[test]
+fn a_combination_that_cannot_be_leaves_a_run_that_was_interrupted_to_be_taken_up() {
+    let (home, months) = (Home::new(), small().folders());
+    let mut interrupted = home.refreshing(&months[0], "--sqlite store.sqlite --checkpoint-interval 0");
+    let child = spawn(interrupted.env("FAILPOINTS", "block-records=return(100);before-block=sleep(50);checkpoint-taken=panic"));
+    Ran::of(&child.wait_with_output().expect("it ends"));
+    let line = refresh(&months[0], "--sqlite store.sqlite");
+    for ran in Together::start(&home, (2, 1), &line, "", |_| String::new()).ended() {
+        ran.refused(&["sqlite has one writer, and several processes were asked for"]);
+    }
+    let report =
+        Ran::of(&home.refreshing(&months[0], "--sqlite store.sqlite").env("FAILPOINTS", BLOCKS).output().expect("it starts")).json(0);
+    assert!(!report["resumed_from"].is_null(), "{report}");
+}
+
+#[test]
 fn one_process_that_is_asked_to_stop_stops_all_and_that_is_no_failure_of_any() {
     let home = Home::new();
     let line = refresh(&small().folders()[0], "--null");
