@@ -89,9 +89,12 @@ pub fn notes(notes: &Notes) -> Vec<String> {
     }
     for (sink, kind, number) in &notes.behind {
         let plural = kind.plural();
+        let lacks = match number {
+            0 => format!("it may have {plural} that the state no longer holds"),
+            number => format!("{} {plural} that the state holds did not come", count(*number)),
+        };
         lines.push(format!(
-            "{sink} is still behind: {} {plural} that the state holds did not come; a dump that has them brings it up, and verify --repair finds whether it has them all the same",
-            count(*number)
+            "{sink} is still behind: {lacks}; a dump that has them brings it up, and verify --repair finds whether it has them all the same"
         ));
     }
     for letter in notes.rejected.iter().take(SHOWN) {

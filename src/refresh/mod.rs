@@ -458,11 +458,10 @@ fn members(manifest: &Manifest, sinks: &mut [Box<dyn Sink>], measures: &Measures
 fn note_unread(manifest: &Manifest, members: &[Member], sinks: &[Box<dyn Sink>], read: &PerKind<bool>, notes: &mut Notes) {
     for (member, sink) in members.iter().zip(sinks).filter(|(member, _)| !member.holds.is_feed()) {
         let stands = judge(manifest, member.holds, &member.standing, None);
-        for (kind, stand) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
-            let _ = stand;
+        for (kind, _) in stands.iter().filter(|(kind, stand)| !read[*kind] && **stand != Stand::Current) {
             let records = manifest.records()[kind];
-            // Of a kind of which the state holds nothing, nothing is missed.
-            if records > 0 {
+            // Where neither ever had any, nothing is missed.
+            if records > 0 || member.standing.kinds[kind].is_some() || member.standing.begun[kind].is_some() {
                 notes.behind.push((sink.name(), kind, records));
             }
         }

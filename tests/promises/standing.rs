@@ -196,3 +196,21 @@ fn a_new_sink_stays_behind_in_a_kind_that_the_folder_lacks_and_is_whole_once_it_
     home.refresh(&months[1], "--sqlite a.sqlite").json(0);
     assert_same(&home.sqlite("b.sqlite"), &home.sqlite("a.sqlite"), "the sink that was behind and the other");
 }
+
+#[test]
+fn a_sink_that_missed_how_the_last_record_of_a_kind_went_is_behind_until_a_dump_of_that_kind_is_there() {
+    let home = Home::new();
+    let releases = "<release id=\"1\"><title>R</title></release>\n";
+    let dumps = |month: &str, kinds: &[(&str, &str)]| {
+        let whole: Vec<_> = kinds.iter().map(|(kind, records)| (*kind, format!("<{kind}>\n{records}</{kind}>\n"))).collect();
+        home.dumps(month, &whole.iter().map(|(kind, xml)| (*kind, xml.as_bytes())).collect::<Vec<_>>())
+    };
+    let label = "<label><id>1</id><name>L</name></label>\n";
+    home.refresh(&dumps("2026-01", &[("labels", label), ("releases", releases)]), "--sqlite a.sqlite").json(0);
+    home.refresh(&dumps("2026-02", &[("labels", ""), ("releases", releases)]), "--sqlite b.sqlite --allow-deletes").json(0);
+    let ran = home.refresh(&dumps("2026-03", &[("releases", releases)]), "--sqlite a.sqlite");
+    ran.json(3);
+    ran.said(&["sqlite is still behind: it may have labels that the state no longer holds"]);
+    home.refresh(&dumps("2026-04", &[("labels", ""), ("releases", releases)]), "--sqlite a.sqlite").json(0);
+    assert_eq!(home.sqlite("a.sqlite"), home.sqlite("b.sqlite"));
+}
