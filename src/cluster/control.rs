@@ -26,6 +26,8 @@ pub enum Message {
     Task(Vec<u8>),
     /// What a process came to.
     Outcome(Vec<u8>),
+    /// What is said while a task is done, between who does it there and here.
+    Aside(Vec<u8>),
     /// A process has failed, and the run of all is over.
     Failed(String),
     /// A process was asked to stop, and so are all.

@@ -6,6 +6,7 @@
 //!      │ ───────────── agreed, or why not ────────────────────> │
 //!      │ ═════════════ control: a sign of life each 0.5 s ═════ │   silence of 5 s, or an end: all end, with words
 //!      │ ───────────── Task ──────────────────────────────────> │   one a snapshot
+//!      │ <──────────── asides: checkpoints ───────────────────> │
 //!      │ <════════════ timely, each with each ════════════════> │   progress, tallies, verdicts: no record
 //!      │ <──────────── Outcome, or Failed ───────────────────── │
 //!      │ ───────────── Finished ──────────────────────────────> │
@@ -72,7 +73,15 @@ pub struct Cluster {
     door: Door,
     controls: Vec<Control>,
     messages: Receiver<(usize, Message)>,
+    asides: Receiver<(usize, Vec<u8>)>,
     shared: Arc<Shared>,
+}
+
+/// Where what is heard goes.
+#[derive(Clone)]
+struct Heard {
+    messages: Sender<(usize, Message)>,
+    asides: Sender<(usize, Vec<u8>)>,
 }
 
 #[derive(Debug, Default)]
@@ -147,18 +156,19 @@ impl Cluster {
     pub fn assemble(process: usize, terms: &Terms, hosts: Vec<String>) -> Result<Cluster> {
         let (peers, deadline) = (terms.peers, Instant::now() + assembling());
         let door = Door::open(&hosts[process])?;
-        let (sender, messages) = unbounded();
-        let mut cluster =
-            Cluster { process, peers, traffic: Arc::default(), hosts, door, controls: Vec::new(), messages, shared: Arc::default() };
+        let ((for_messages, messages), (for_asides, asides)) = (unbounded(), unbounded());
+        let heard = Heard { messages: for_messages, asides: for_asides };
+        let (traffic, controls, shared) = (Arc::default(), Vec::new(), Arc::default());
+        let mut cluster = Cluster { process, peers, traffic, hosts, door, controls, messages, asides, shared };
         if process == 0 {
             let found = cluster.gather(terms, deadline)?;
             cluster.door.close();
             for (other, socket) in found {
-                cluster.controls.push(cluster.control(other, socket, sender.clone())?);
+                cluster.controls.push(cluster.control(other, socket, heard.clone())?);
             }
         } else {
             let socket = cluster.join(terms, deadline).context("process 0 does not lead this process")?;
-            cluster.controls.push(cluster.control(0, socket, sender)?);
+            cluster.controls.push(cluster.control(0, socket, heard)?);
         }
         Ok(cluster)
     }
@@ -220,8 +230,8 @@ impl Cluster {
         let opening = Opening { magic: MAGIC, purpose: Purpose::Control, process: self.process };
         loop {
             let mut socket = knock(&self.hosts[0], opening, deadline, || false)?;
-            let left = deadline.saturating_duration_since(Instant::now()).max(CONNECTING);
-            socket.set_read_timeout(Some(left))?;
+            // A little more, so that it can say who is missing.
+            socket.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now()) + LEAVING))?;
             match send(&mut socket, terms).and_then(|()| receive(&mut socket)) {
                 Ok(Answer::Agreed) => return Ok(socket),
                 Ok(Answer::Refused(words)) => bail!(words),
@@ -232,9 +242,11 @@ impl Cluster {
         }
     }
 
-    fn control(&self, other: usize, socket: TcpStream, sender: Sender<(usize, Message)>) -> Result<Control> {
+    fn control(&self, other: usize, socket: TcpStream, to: Heard) -> Result<Control> {
         let shared = Arc::clone(&self.shared);
         Control::start(other, socket, move |heard| match heard {
+            // Nobody takes it between tasks.
+            Ok(Message::Aside(words)) => drop(to.asides.send((other, words))),
             Ok(message) => {
                 match &message {
                     // Without waiting for who takes messages: the run is to end at once.
@@ -244,7 +256,7 @@ impl Cluster {
                     _ => {}
                 }
                 // Nobody takes them any more when this process is about to end.
-                let _ = sender.send((other, message));
+                let _ = to.messages.send((other, message));
             }
             Err(words) => shared.end(Over::Failed(format!("process {other}: {words}"))),
         })
@@ -306,6 +318,16 @@ impl Cluster {
 
     fn say(&self, message: &Message) -> Result<()> {
         self.controls.iter().try_for_each(|control| control.send(message).map_err(|error| self.gone(control.process, &error)))
+    }
+
+    /// Says something to who does the same task there: to all, or from another process to process 0. Whoever is gone is told of elsewhere.
+    pub fn say_aside(&self, words: &[u8]) {
+        self.controls.iter().for_each(|control| drop(control.send(&Message::Aside(words.to_vec()))));
+    }
+
+    /// What is said so, and by whom; what is left of older tasks too.
+    pub fn asides(&self) -> &Receiver<(usize, Vec<u8>)> {
+        &self.asides
     }
 
     /// What each of the others came to, in their order. Process 0 only.

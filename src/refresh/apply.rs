@@ -77,7 +77,7 @@ pub fn apply(
     targets: Vec<Target>,
     kept: Kept,
 ) -> Result<Applied> {
-    let (first, workers) = (Seat { run: kept.run.map(|run| run.as_fields().0), ..request.first() }, request.workers);
+    let first = Seat { run: kept.run.map(|run| run.as_fields().0), ..request.first() };
     let budget = Arc::new(Budget::new(request.memory));
     let stop = Stop::new(Arc::clone(&budget));
     if let Some(cluster) = &request.cluster {
@@ -128,7 +128,8 @@ pub fn apply(
         let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
         let (budget, interval) = (Arc::clone(&budget), request.checkpoint_interval);
         let (measures, excess, stop) = (Arc::clone(&measures), excess.clone(), stop.clone());
-        let one = Scribe { folder, checkpoint, interval, workers, trail, dictionary, missed, budget, excess, measures, stop };
+        let cluster = request.cluster.clone();
+        let one = Scribe { folder, checkpoint, interval, first, cluster, trail, dictionary, missed, budget, excess, measures, stop };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;
         scribe = Some(thread);

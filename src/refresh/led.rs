@@ -18,7 +18,7 @@ use crate::sinks::driver::{Missed, Report};
 use crate::sinks::{Run, Sink};
 use crate::sources::kafka::{Attempt, Stretch, Topics};
 use crate::sources::{DumpFile, Place, Snapshot};
-use crate::state::{Manifest, Part, State};
+use crate::state::{Checkpoint, Manifest, Part, State};
 use crate::telemetry::Phase;
 
 /// What one run of all processes is.
@@ -32,6 +32,8 @@ pub(super) struct Task {
     sources: PerKind<Option<Source>>,
     /// Of each sink, in their order: its name, what it needs to know, and its pass.
     sinks: Vec<(String, Run, String)>,
+    /// What checkpoints go on from, if any are taken.
+    checkpoint: Option<Checkpoint>,
 }
 
 /// A dump as other processes find it.
@@ -55,7 +57,13 @@ struct Outcome {
 
 impl Task {
     /// What the others are told of a run that was begun here.
-    pub(super) fn of(manifest: &Manifest, plan: &Plan, snapshot: &Snapshot, sinks: &[(&dyn Sink, &Run)]) -> Result<Task> {
+    pub(super) fn of(
+        manifest: &Manifest,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        sinks: &[(&dyn Sink, &Run)],
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Task> {
         let mut sources = PerKind::default();
         for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
             let Some(file) = file else { continue };
@@ -71,8 +79,8 @@ impl Task {
             Ok((sink.name().to_owned(), (*run).clone(), pass))
         };
         let sinks = sinks.iter().map(pass).collect::<Result<_>>()?;
-        let (manifest, plan) = (manifest.clone(), plan.clone());
-        Ok(Task { run: Uuid::new_v4(), manifest, plan, month: snapshot.month.clone(), sources, sinks })
+        let (manifest, plan, checkpoint) = (manifest.clone(), plan.clone(), checkpoint.cloned());
+        Ok(Task { run: Uuid::new_v4(), manifest, plan, month: snapshot.month.clone(), sources, sinks, checkpoint })
     }
 
     /// Tells the others.
@@ -189,7 +197,7 @@ fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<d
         files[kind] = source.as_ref().map(|source| found(source, kind, sources)).transpose()?;
     }
     let snapshot = Snapshot { month: task.month.clone(), files };
-    let kept = Kept { save: true, links: None, checkpoint: None, run: Some(task.run) };
+    let kept = Kept { save: true, links: None, checkpoint: task.checkpoint.clone(), run: Some(task.run) };
     let Applied { findings, parts, reports, peak_in_flight, .. } =
         apply(request, &snapshot, &task.plan, &task.manifest, &request.state, targets, kept)?;
     Ok(Outcome { findings, parts, reports, peak_in_flight })

@@ -236,8 +236,6 @@ fn refresh_opened(
         cluster.check()?;
     }
     let (taken_up, dictionary) = grounds.take_up(&plan)?;
-    // Several processes take no checkpoints yet, and begin a month that did not end anew.
-    let taken_up = taken_up.filter(|_| cluster.is_none());
     if let Some(checkpoint) = &taken_up {
         plan.needs =
             members.iter().map(|member| member.participant(checkpoint).map_or_else(PerKind::default, |known| known.needs)).collect();
@@ -274,11 +272,11 @@ fn refresh_opened(
         });
     }
     let links = keeps_links.then(|| Arc::clone(&dictionary));
-    let checkpoint = if cluster.is_some() { None } else { grounds.begin(&plan, sinks, taken_up.as_ref())? };
+    let checkpoint = grounds.begin(&plan, sinks, taken_up.as_ref())?;
     let mut kept = Kept { save: true, links, checkpoint, run: None };
     if let Some(cluster) = cluster {
         let sinks: Vec<_> = sinks.iter().map(|sink| &**sink).zip(&runs).collect();
-        let task = Task::of(&before, &plan, &snapshot, &sinks)?;
+        let task = Task::of(&before, &plan, &snapshot, &sinks, kept.checkpoint.as_ref())?;
         task.assign(cluster)?;
         kept.run = Some(task.run);
     }

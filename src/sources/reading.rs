@@ -122,10 +122,15 @@ pub fn read(
         let kind = file.kind;
         let from = mark.as_ref().filter(|mark| mark.kind() == kind);
         let tick = from.map_or_else(|| first_tick(surroundings.trail.epoch(), kind), |mark| mark.tick);
-        let from = from.and_then(|mark| mark.position.clone());
-        let before = from.as_ref().map_or(0, |from| from.records);
         // Of a file it is known more closely what its blocks take.
         let whole = matches!(file.place, Place::File(_));
+        let mine = |partition: usize| first.peers.process(partition as u64) == first.process();
+        let from = from.and_then(|mark| mark.position.clone()).map(|from| if whole { from } else { from.only(mine) });
+        // Of a file all processes have read the same.
+        let before = from.as_ref().filter(|_| !whole || first.is_first()).map_or(0, |from| from.records);
+        if let Some(from) = &from {
+            surroundings.trail.note(tick - 1, from.clone(), false);
+        }
         let work: Work = match &file.place {
             Place::File(_) => dump_files::work(file, position, from, &surroundings.measures).context("cannot start the reader")?,
             Place::Topic(stretch) => kafka::work(Arc::clone(stretch), position, from, first),
@@ -238,7 +243,7 @@ impl<'a> Blocks<'a> {
         surroundings: &'a Surroundings,
     ) -> Blocks<'a> {
         let parts = outlets.iter().map(|_| Vec::new()).collect();
-        // What was read before counts for the first worker, as what was counted of it does.
+        // What was read before counts for one worker, as all that counts is the sum.
         let given = (0..outlets.len()).map(|worker| if worker == 0 { before } else { 0 }).collect();
         // Of a file it is known more closely what its blocks take.
         let consume = (!whole).then(|| surroundings.measures.recorder(RunStage::Consume));

@@ -52,6 +52,34 @@ impl Mark {
     pub fn kind(&self) -> Kind {
         kind_of(self.tick)
     }
+
+    /// From where on two processes that read the same kind are to read: each goes on where it stood, at the tick of who has come farther,
+    /// as the other has then come to the end of its part.
+    pub fn with(self, other: Mark) -> Mark {
+        let position = match (self.position, other.position) {
+            (Some(ours), Some(theirs)) => Some(ours.with(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        Mark { tick: self.tick.max(other.tick), position }
+    }
+}
+
+impl SourcePosition {
+    /// A place in the partitions of both; in a file they are the same.
+    fn with(mut self, other: SourcePosition) -> SourcePosition {
+        if !other.lanes.is_empty() {
+            self.records += other.records;
+            self.lanes.extend(other.lanes);
+            self.lanes.sort_by_key(|lane| lane.partition);
+        }
+        self
+    }
+
+    /// The same in some of the partitions.
+    pub fn only(self, mine: impl Fn(usize) -> bool) -> SourcePosition {
+        let lanes: Vec<_> = self.lanes.into_iter().filter(|lane| mine(lane.partition)).collect();
+        SourcePosition { records: lanes.iter().map(|lane| lane.records).sum(), last: 0, lanes }
+    }
 }
 
 /// Where the reader stood after each block that is not everywhere done with yet. Shared by the reader and who takes checkpoints.
@@ -98,9 +126,9 @@ impl Trail {
         self.next.store(tick, Ordering::Relaxed);
     }
 
-    /// Whether all that was read is done, where all ticks below this one are.
-    pub fn is_done(&self, done: Tick) -> bool {
-        done >= self.next.load(Ordering::Relaxed)
+    /// The block that comes next.
+    pub fn next(&self) -> Tick {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Notes where the reader stands after the block of this tick, which may be its kind's last.

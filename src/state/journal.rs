@@ -52,9 +52,17 @@ pub struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Begins the journal of number `number` of the epoch after the valid generation, in which nothing before `from` happens.
-    pub fn create(folder: &Path, manifest: &Manifest, epoch: u64, number: usize, from: Tick) -> Result<JournalWriter, StateError> {
-        let file = format!("e{epoch}-{number}.{ENDING}");
+    /// Begins a journal of an epoch after the valid generation, in which nothing before `from` happens: `number` is that of the epoch and
+    /// its own, `run` the name of a run of several processes.
+    pub fn create(
+        folder: &Path,
+        manifest: &Manifest,
+        (epoch, number): (u64, usize),
+        run: Option<u32>,
+        from: Tick,
+    ) -> Result<JournalWriter, StateError> {
+        let run = run.map(|run| format!("-{run:08x}")).unwrap_or_default();
+        let file = format!("e{epoch}-{number}{run}.{ENDING}");
         let path = folder.join(&file);
         let io = |source| StateError::io("write", &path, source);
         let mut out = BufWriter::with_capacity(1 << 20, disk::create(&path).map_err(io)?);
@@ -150,14 +158,14 @@ mod tests {
     fn what_counts_is_what_lies_below_the_checkpoint_and_before_the_length_that_it_names() {
         let folder = tempfile::tempdir().expect("a folder");
         let manifest = Manifest::new();
-        let mut writer = JournalWriter::create(folder.path(), &manifest, 1, 0, 10).expect("created");
+        let mut writer = JournalWriter::create(folder.path(), &manifest, (1, 0), None, 10).expect("created");
         for (tick, what) in [(10, 1), (12, 2), (11, 1), (0, 3), (11, 9), (13, 1)] {
             writer.push(tick, what, &vec![what; tick as usize]).expect("pushed");
         }
         let segment = writer.sync(13).expect("synced");
         writer.push(12, 7, b"later").expect("pushed");
         writer.sync(14).expect("synced");
-        let mut next = JournalWriter::create(folder.path(), &manifest, 1, 1, 13).expect("created");
+        let mut next = JournalWriter::create(folder.path(), &manifest, (1, 1), None, 13).expect("created");
         next.push(13, 5, b"again").expect("pushed");
         let segments = [segment, next.sync(14).expect("synced")];
         let found = read(folder.path(), &manifest, &segments).expect("read");
@@ -170,7 +178,7 @@ mod tests {
     fn a_damaged_cut_or_foreign_journal_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let manifest = Manifest::new();
-        let mut writer = JournalWriter::create(folder.path(), &manifest, 1, 0, 10).expect("created");
+        let mut writer = JournalWriter::create(folder.path(), &manifest, (1, 0), None, 10).expect("created");
         writer.push(10, 1, &[7; 100]).expect("pushed");
         let segment = writer.sync(11).expect("synced");
         let path = folder.path().join(&segment.file);

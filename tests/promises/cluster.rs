@@ -152,23 +152,39 @@ fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read()
 }
 
 #[test]
-fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_command_comes_to_the_same() {
+fn from_files_when_a_process_is_killed_or_stopped_the_others_end_with_words_and_any_number_goes_on_at_the_checkpoint() {
     let Some(database) = Database::new() else { return };
+    let line = |_: &Home, month: &Path| refresh(month, &format!("--postgres {}", database.url()));
+    struck(&database, 7, line);
+}
+
+#[test]
+fn from_topics_when_a_process_is_killed_or_stopped_the_others_end_with_words_and_any_number_goes_on_at_the_checkpoint() {
+    let (Some(database), Some(broker)) = (Database::new(), Broker::new()) else { return };
+    let line = |home: &Home, month: &Path| {
+        home.publish(month, &broker, "--partitions 12").json(0);
+        format!("refresh --kafka --json --state state {} --postgres {}", broker.flags(), database.url())
+    };
+    struck(&database, 11, line);
+}
+
+/// Strikes one process of clusters of many shapes, month for month.
+fn struck(database: &Database, seed: u64, line: impl Fn(&Home, &Path) -> String) {
     let months = odd().folders();
     let (files, _) = by_files(&months);
     let home = Home::new();
-    let mut seed = 7u64;
+    let mut seed = seed;
     let mut random = |below: u64| {
         seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (seed >> 33) % below
     };
-    let (mut died, mut hung) = (0, 0);
+    let (mut died, mut hung, mut went_on) = (0, 0, 0);
     for month in &months {
-        let line = refresh(month, &format!("--postgres {}", database.url()));
+        let line = format!("{} --checkpoint-interval 0", line(&home, month));
         for attempt in 0..8 {
             let shape = [(2, 1), (4, 1), (2, 2), (3, 1)][random(4) as usize];
-            let mut all =
-                Together::start(&home, shape, &line, &format!("{BLOCKS};before-block=sleep(20);assembling=return(8)"), |_| String::new());
+            let points = format!("{BLOCKS};before-block=sleep(20);assembling=return(8)");
+            let mut all = Together::start(&home, shape, &line, &points, |_| String::new());
             sleep(Duration::from_millis(200 + random(1_500)));
             let one = random(shape.0 as u64) as usize;
             let hangs = attempt % 4 == 3;
@@ -179,10 +195,11 @@ fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_co
             for ran in all.ended() {
                 // It may have been done already.
                 if !matches!(ran.status, Some(0 | 3)) {
-                    let named = if one == 0 { "process 0".to_owned() } else { format!("process {one}") };
+                    let named = format!("process {one}");
                     assert!(ran.status == Some(1) && ran.stderr.contains(&named), "{:?}: {}", ran.status, ran.stderr);
                     *(if hangs { &mut hung } else { &mut died }) += 1;
                 }
+                went_on += usize::from(ran.stderr.contains("going on where the run before was"));
             }
             assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
             signal(&struck, "KILL");
@@ -193,6 +210,32 @@ fn when_a_process_is_killed_or_stopped_the_others_end_with_words_and_the_same_co
         assert!(matches!(ran[0].status, Some(0 | 3)), "{}", ran[0].stderr);
     }
     assert!(died > 5 && hung > 2, "{died} and {hung} ended by that");
+    assert!(went_on > 3, "{went_on} went on where one before had come to");
+    assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+}
+
+#[test]
+fn a_stop_ends_with_a_checkpoint_whoever_is_asked_and_any_number_of_processes_goes_on_there() {
+    let (Some(database), Some(broker)) = (Database::new(), Broker::new()) else { return };
+    let months = odd().folders();
+    let (files, reports) = by_files(&months[..1]);
+    let home = Home::new();
+    home.publish(&months[0], &broker, "--partitions 8").json(0);
+    let line = format!("refresh --kafka --json --state state {} --postgres {}", broker.flags(), database.url());
+    for (asked, shape) in [(0, (2, 1)), (1, (4, 1)), (1, (2, 2))] {
+        let all = Together::start(&home, shape, &line, &format!("{BLOCKS};before-block=sleep(200)"), |_| String::new());
+        sleep(Duration::from_millis(2_500));
+        signal(&all.0[asked], "TERM");
+        let begun = Instant::now();
+        for ran in all.ended() {
+            assert_eq!(ran.status, Some(4), "{}", ran.stderr);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    }
+    // One process alone takes up what several left, and counts what they did.
+    let report = home.run(&format!("{line} -w 3")).json(3);
+    assert!(!report["resumed_from"].is_null(), "{report}");
+    assert_eq!(report["kinds"], reports[0]["kinds"]);
     assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
 }
 
