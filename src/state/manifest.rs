@@ -282,6 +282,7 @@ mod tests {
         let refused = |text: &str| Manifest::from_text(text).expect_err("refused");
         assert!(refused(&text.replace("\"last_epoch\": 0", "\"last_epoch\": 8")).contains("checksum does not agree"));
         assert!(refused(&text[..text.len() / 2]).contains("damaged"));
-        assert!(refused(&text.replace("\"format\": 2", "\"format\": 3")).contains("newer discodiff"));
+        let newer = text.replace(&format!("\"format\": {FORMAT}"), &format!("\"format\": {}", FORMAT + 1));
+        assert!(refused(&newer).contains("newer discodiff"));
     }
 }
