@@ -7,7 +7,8 @@
 //!   ┌─ edges ───────────────────────────────────────────────────────────────────────────────────┐
 //!   │  base: edge x records, as the state has it       recent: what this month added and took   │
 //!   └───────────────────────────────────────┬───────────────────────────────────────────────────┘
-//!                                           v  edges that no record asserted before and some does now, or the reverse
+//!                                           v  edges that no record asserted before and some does now, or the reverse;
+//!                                              their texts are put in at the first worker
 //! ```
 //!
 //! An edge is there while any record asserts it. One record may give it up in one tick and another take it up in a later one, even of
@@ -26,13 +27,13 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+use timely::dataflow::operators::generic::{Operator, OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::Arrangement;
 use super::diff::NO_ROOM;
 use super::journal::Entry;
 use super::links::{Assertion, Flow, Ground};
-use crate::model::graph::{Anchor, Coded, Dictionary, EdgeChange, EdgeId, Family};
+use crate::model::graph::{Anchor, Coded, EdgeChange, EdgeId, Family};
 use crate::model::{Event, Seat};
 use crate::sources::{Budget, Tick, first_epilogue_tick};
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
@@ -40,6 +41,9 @@ use crate::telemetry::Recorder;
 
 /// Anchors walked in one activation, and given in one tick: the walk must neither hold up the worker nor fill the memory.
 const SLICE: usize = 4_096;
+
+/// An edge that came (true) or went.
+type Told = (EdgeId, bool);
 
 /// The collection of one worker.
 pub struct Edges {
@@ -119,7 +123,8 @@ pub fn edges<'scope>(
     let activator = assertions.scope().activator_for(Rc::clone(&builder.operator_info().address));
     let mut assertions = builder.new_input(assertions, Exchange::new(move |(edge, _): &Assertion| peers.owner(edge.anchor.shard()) as u64));
     let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Told>>>::from(output);
+    let texts = Arc::clone(&dictionary);
 
     builder.build(move |mut capabilities| {
         // Nothing is given before the last kind's last tick, so nothing earlier waits for this.
@@ -162,7 +167,7 @@ pub fn edges<'scope>(
             }
             capability.downgrade(&tick);
             let begun = Instant::now();
-            from = give(&mut edges.borrow_mut(), from, &dictionary, flow, capability, &mut output.activate());
+            from = give(&mut edges.borrow_mut(), from, flow, capability, &mut output.activate());
             recorder.since(begun, 0, 0);
             tick += 1;
             match from {
@@ -171,23 +176,29 @@ pub fn edges<'scope>(
             }
         }
     });
-    stream
+    // Of several processes only the first, where a graph's writer is, knows all codes: those of an edge are its asserter's.
+    stream.unary::<CapacityContainerBuilder<_>, _, _, _>(Exchange::new(|_: &Told| 0), "Texts", move |_, _| {
+        move |told, output| {
+            told.for_each(|time, ids| {
+                let Some(&tick) = time.least() else { return };
+                let change = |(id, added): Told| Some(EdgeChange { added, edge: id.edge(&texts)?, tick });
+                output.session(&time).give_iterator(ids.drain(..).filter_map(change).map(Event::Edge));
+            });
+        }
+    })
 }
 
 fn give(
     edges: &mut Edges,
     from: Option<Anchor>,
-    dictionary: &Dictionary,
     flow: Flow,
     capability: &Capability<Tick>,
-    output: &mut OutputBuilderSession<'_, Tick, CapacityContainerBuilder<Vec<Event>>>,
+    output: &mut OutputBuilderSession<'_, Tick, CapacityContainerBuilder<Vec<Told>>>,
 ) -> Option<Anchor> {
     let mut session = output.session(capability);
     edges.walk(from, |id, added| {
-        if flow.carries(id.family())
-            && let Some(edge) = id.edge(dictionary)
-        {
-            session.give(Event::Edge(EdgeChange { added, edge, tick: *capability.time() }));
+        if flow.carries(id.family()) {
+            session.give((id, added));
         }
     })
 }

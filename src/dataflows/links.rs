@@ -1,9 +1,9 @@
 //! `links`: what each record asserts of others, as a differential arrangement, and the edges that come and go with it.
 //!
 //! ```text
-//!             events (from diff, on the worker that owns the record)
-//!                 │
-//!                 v   once a tick is closed: sorted by key
+//!             events (from diff, on the worker that owns the record)     codes (that another process gave to texts)
+//!                 │                                                         │
+//!                 v   once a tick is closed: sorted by key                  v
 //!   ┌─ links ──────────────────────────────────────────────────────────────────────────┐
 //!   │  cursor over the trace:  key -> links, coded                                     │
 //!   │    the links it has now, against those it had: (key, link, -1), (key, link, +1)  │
@@ -27,14 +27,15 @@ use differential_dataflow::consolidation::consolidate_updates;
 use roaring::RoaringBitmap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use super::arrangement::{Arrangement, Updates};
+use super::codes::Answer;
 use super::journal::{Entry, Journal};
-use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family};
+use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family, Projection};
 use crate::model::{Change, Event, Key, Peers, PerKind, Seat, Verdict};
 use crate::sources::Tick;
 use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
@@ -75,6 +76,20 @@ pub struct Ground {
     pub journal: Journal,
     /// All workers.
     pub peers: Peers,
+}
+
+impl Ground {
+    /// What a graph needs of a change: it may go to another process, and its links went before.
+    fn bare(&self, change: Change) -> Change {
+        let graph = match change.graph {
+            Some((hash, projection)) if self.peers.processes > 1 => {
+                let properties = projection.properties.clone();
+                Some((hash, Arc::new(Projection { properties, links: Vec::new() })))
+            }
+            graph => graph,
+        };
+        Change { document: None, graph, ..change }
+    }
 }
 
 /// The arrangement of one worker.
@@ -122,15 +137,17 @@ impl Links {
 
 type Output<'a, 'b, D> = OutputBuilderSession<'a, Tick, CapacityContainerBuilder<Vec<D>>>;
 
-/// Builds the operator: the events for graphs, and the assertions of shared edges.
+/// Builds the operator: the events for graphs, and the assertions of shared edges. `codes`: those that another process gives.
 pub fn links<'scope>(
     events: Stream<'scope, Tick, Vec<Event>>,
+    codes: Stream<'scope, Tick, Vec<Answer>>,
     links: Rc<RefCell<Links>>,
     ground: Ground,
     mut recorder: Recorder,
 ) -> (Stream<'scope, Tick, Vec<Event>>, Stream<'scope, Tick, Vec<Assertion>>) {
     let mut builder = OperatorBuilder::new("Links".to_owned(), events.scope());
     let mut events = builder.new_input(events, Pipeline);
+    let mut codes = builder.new_input(codes, Exchange::new(|answer: &Answer| answer.worker as u64));
     let (graph, graph_stream) = builder.new_output();
     let (shared, shared_stream) = builder.new_output();
     let mut graph = OutputBuilder::from(graph);
@@ -144,10 +161,15 @@ pub fn links<'scope>(
                 let tick = *graph.time();
                 stash.entry(tick).or_insert_with(|| Waiting { graph, shared, events: Vec::new() }).events.append(data);
             });
+            codes.for_each(|_, answers| {
+                for Answer { code, text, .. } in answers.drain(..) {
+                    assert!(ground.dictionary.adopt(code, &text), "a text has two codes: this is a defect of discodiff");
+                }
+            });
             let mut graph = graph.activate();
             let mut shared = shared.activate();
             while let Some(entry) = stash.first_entry() {
-                if frontiers[0].less_equal(entry.key()) {
+                if frontiers.iter().any(|frontier| frontier.less_equal(entry.key())) {
                     break;
                 }
                 let (tick, waiting) = entry.remove_entry();
@@ -231,7 +253,7 @@ impl OneTick<'_> {
                 }
             });
             if flow.graph {
-                graph.give(Event::Change(Change { document: None, ..change }));
+                graph.give(Event::Change(self.ground.bare(change)));
             }
         }
         drop(cursor);

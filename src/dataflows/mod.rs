@@ -17,6 +17,7 @@
 //! capability until its store has committed it, so the probe says what is durable.
 
 mod arrangement;
+mod codes;
 mod diff;
 mod edges;
 mod guard;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Kind;
 use crate::xml::{Ending, Record};
 
+pub use codes::codes;
 pub use diff::{Asked, Counts, Diff, DiffOptions, Findings, Fingerprints, Twin};
 pub use edges::{Edges, edges};
 pub use guard::{Guard, Tally, Verdict, guard};

@@ -216,7 +216,6 @@ fn start(
     delivered: &PerKind<RoaringTreemap>,
 ) -> Result<Vec<thread::JoinHandle<Report>>> {
     let Target { name, one_writer, run, writers, missed, .. } = target;
-    let workers = equipment.len();
     let shared = Arc::new(run.clone());
     let mut writers = writers.into_iter();
     let mut threads = Vec::new();
@@ -234,7 +233,7 @@ fn start(
             sink: name,
             writer,
             worker: (!one_writer).then_some(first.worker + worker),
-            senders: if one_writer { workers } else { 1 },
+            senders: if one_writer { first.peers.count() } else { 1 },
             run: run.clone(),
             parts: part_receiver,
             acknowledgements,

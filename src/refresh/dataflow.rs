@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback, Probe};
@@ -19,7 +20,8 @@ use super::checkpoints::{Memory, Rounds};
 use super::connected;
 use crate::cluster::Cluster;
 use crate::dataflows::{
-    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Ground, Guard, Journal, Links, SinkPort, edges, guard, links, records, sink,
+    Diff, DiffOptions, Edges, Findings, Fingerprints, Flow, Ground, Guard, Journal, Links, SinkPort, codes, edges, guard, links, records,
+    sink,
 };
 use crate::model::graph::{Coded, Dictionary, EdgeId};
 use crate::model::{Fingerprint, Key, Kind, PerKind, Seat};
@@ -86,7 +88,7 @@ pub struct Outcome {
 }
 
 /// One worker's part of a generation's links.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SavedLinks {
     /// What records assert.
     pub links: Part,
@@ -173,7 +175,8 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         let (events, tallies) = diff.build(records(scope, equipment.inlet), verdicts);
         guard(tallies, setting.guard.clone(), counted).probe_with(&probe).connect_loop(back);
         let graph = kept.as_ref().map(|(kept, shared, ground)| {
-            let (own, assertions) = links(events.clone(), Rc::clone(kept), ground.clone(), measures.recorder(RunStage::Links));
+            let (events, codes) = codes(events.clone(), &ground.dictionary, seat.peers);
+            let (own, assertions) = links(events, codes, Rc::clone(kept), ground.clone(), measures.recorder(RunStage::Links));
             let (budget, epoch) = (Arc::clone(&setting.budget), setting.diff.epoch);
             let others = edges(assertions, Rc::clone(shared), ground.clone(), epoch, budget, measures.recorder(RunStage::Edges));
             scope.concatenate([own, others]).probe_with(&probe)

@@ -10,15 +10,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::apply::{Applied, Kept, Target, apply};
+use super::checkpoints::adopt_texts;
+use super::dataflow::SavedLinks;
 use super::{Plan, Request};
 use crate::cluster::Cluster;
 use crate::dataflows::Findings;
+use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Missed, Report};
-use crate::sinks::{Run, Sink};
+use crate::sinks::{Holds, Run, Sink};
 use crate::sources::kafka::{Attempt, Stretch, Topics};
 use crate::sources::{DumpFile, Place, Snapshot};
-use crate::state::{Checkpoint, Manifest, Part, State};
+use crate::state::{Checkpoint, Manifest, Part, State, load_dictionary};
 use crate::telemetry::Phase;
 
 /// What one run of all processes is.
@@ -30,8 +33,10 @@ pub(super) struct Task {
     plan: Plan,
     month: String,
     sources: PerKind<Option<Source>>,
-    /// Of each sink, in their order: its name, what it needs to know, and its pass.
-    sinks: Vec<(String, Run, String)>,
+    /// Of each sink, in their order: its name, what it needs to know, and its pass; `None`: only process 0 writes to it.
+    sinks: Vec<(String, Run, Option<String>)>,
+    /// Whether links are kept.
+    keeps_links: bool,
     /// What checkpoints go on from, if any are taken.
     checkpoint: Option<Checkpoint>,
 }
@@ -51,19 +56,14 @@ struct Source {
 struct Outcome {
     findings: Findings,
     parts: Vec<Part>,
+    links: Vec<SavedLinks>,
     reports: Vec<Report>,
     peak_in_flight: usize,
 }
 
 impl Task {
     /// What the others are told of a run that was begun here.
-    pub(super) fn of(
-        manifest: &Manifest,
-        plan: &Plan,
-        snapshot: &Snapshot,
-        sinks: &[(&dyn Sink, &Run)],
-        checkpoint: Option<&Checkpoint>,
-    ) -> Result<Task> {
+    pub(super) fn of(manifest: &Manifest, plan: &Plan, snapshot: &Snapshot, sinks: &[(&dyn Sink, &Run)], kept: &Kept) -> Result<Task> {
         let mut sources = PerKind::default();
         for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
             let Some(file) = file else { continue };
@@ -74,13 +74,10 @@ impl Task {
             };
             sources[kind] = Some(Source { name: file.name.clone(), bytes: file.bytes, sha256: file.sha256.clone(), topic });
         }
-        let pass = |(sink, run): &(&dyn Sink, &Run)| {
-            let pass = sink.pass().with_context(|| one_writer(sink.name()))?;
-            Ok((sink.name().to_owned(), (*run).clone(), pass))
-        };
-        let sinks = sinks.iter().map(pass).collect::<Result<_>>()?;
-        let (manifest, plan, checkpoint) = (manifest.clone(), plan.clone(), checkpoint.cloned());
-        Ok(Task { run: Uuid::new_v4(), manifest, plan, month: snapshot.month.clone(), sources, sinks, checkpoint })
+        let sinks = sinks.iter().map(|(sink, run)| (sink.name().to_owned(), (*run).clone(), sink.pass())).collect();
+        let (manifest, plan, checkpoint) = (manifest.clone(), plan.clone(), kept.checkpoint.clone());
+        let (run, month, keeps_links) = (Uuid::new_v4(), snapshot.month.clone(), kept.links.is_some());
+        Ok(Task { run, manifest, plan, month, sources, sinks, keeps_links, checkpoint })
     }
 
     /// Tells the others.
@@ -97,7 +94,7 @@ fn one_writer(sink: &str) -> String {
 
 /// Whether several processes can do what is planned; an error says why not.
 pub(super) fn suits(cluster: &Cluster, plan: &Plan, snapshot: &Snapshot, sinks: &[Box<dyn Sink>]) -> Result<()> {
-    if let Some(sink) = sinks.iter().find(|sink| sink.one_writer()) {
+    if let Some(sink) = sinks.iter().find(|sink| sink.one_writer() && sink.holds() != Holds::Graph) {
         bail!(one_writer(sink.name()));
     }
     for (_, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
@@ -131,6 +128,7 @@ pub(super) fn gather(cluster: &Cluster, stop: &AtomicBool, applied: &mut Applied
             serde_json::from_slice(&outcome).with_context(|| format!("what process {process} came to cannot be read"))?;
         applied.findings.merge(outcome.findings);
         applied.parts.extend(outcome.parts);
+        applied.links.extend(outcome.links);
         for (report, other) in applied.reports.iter_mut().zip(outcome.reports) {
             report.tally += other.tally;
             other.undelivered.iter().for_each(|(kind, undelivered)| report.undelivered[kind] += undelivered);
@@ -188,7 +186,7 @@ fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<d
     let workers = first.worker..first.worker + first.peers.workers;
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, (_, run, pass)) in sinks.iter_mut().zip(&task.sinks) {
-        let writers = sink.join(run, pass, workers.clone())?;
+        let writers = pass.as_ref().map_or_else(|| Ok(Vec::new()), |pass| sink.join(run, pass, workers.clone()))?;
         let (name, one_writer, holds) = (sink.name(), sink.one_writer(), sink.holds());
         targets.push(Target { name, one_writer, holds, run: run.clone(), writers, missed: Missed::default() });
     }
@@ -197,10 +195,20 @@ fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<d
         files[kind] = source.as_ref().map(|source| found(source, kind, sources)).transpose()?;
     }
     let snapshot = Snapshot { month: task.month.clone(), files };
-    let kept = Kept { save: true, links: None, checkpoint: task.checkpoint.clone(), run: Some(task.run) };
-    let Applied { findings, parts, reports, peak_in_flight, .. } =
+    let links = if task.keeps_links { Some(Arc::new(dictionary(&request.state, task)?)) } else { None };
+    let kept = Kept { save: true, links, checkpoint: task.checkpoint.clone(), run: Some(task.run) };
+    let Applied { findings, parts, links, reports, peak_in_flight, .. } =
         apply(request, &snapshot, &task.plan, &task.manifest, &request.state, targets, kept)?;
-    Ok(Outcome { findings, parts, reports, peak_in_flight })
+    Ok(Outcome { findings, parts, links, reports, peak_in_flight })
+}
+
+/// The codes that the state and the run that is taken up have; process 0 gives all others.
+fn dictionary(folder: &Path, task: &Task) -> Result<Dictionary> {
+    let dictionary = load_dictionary(folder, &task.manifest)?.following();
+    if let Some(checkpoint) = &task.checkpoint {
+        adopt_texts(folder, &task.manifest, checkpoint, &dictionary)?;
+    }
+    Ok(dictionary)
 }
 
 fn found(source: &Source, kind: Kind, sources: &Sources<'_>) -> Result<DumpFile> {

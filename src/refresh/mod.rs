@@ -230,9 +230,6 @@ fn refresh_opened(
     if let Some(cluster) = cluster {
         // Before anything is noted of the run, here or in a sink.
         suits(cluster, &plan, &snapshot, sinks)?;
-        if keeps_links {
-            bail!("a graph is kept by one process: leave out --processes");
-        }
         cluster.check()?;
     }
     let (taken_up, dictionary) = grounds.take_up(&plan)?;
@@ -276,7 +273,7 @@ fn refresh_opened(
     let mut kept = Kept { save: true, links, checkpoint, run: None };
     if let Some(cluster) = cluster {
         let sinks: Vec<_> = sinks.iter().map(|sink| &**sink).zip(&runs).collect();
-        let task = Task::of(&before, &plan, &snapshot, &sinks, kept.checkpoint.as_ref())?;
+        let task = Task::of(&before, &plan, &snapshot, &sinks, &kept)?;
         task.assign(cluster)?;
         kept.run = Some(task.run);
     }

@@ -83,7 +83,7 @@ pub struct Driver {
     pub writer: Box<dyn Writer>,
     /// The worker whose keys it writes; `None`: all keys.
     pub worker: Option<usize>,
-    /// Number of workers of this process that send to it: `End`s that make a kind's end.
+    /// Number of workers that send to it: `End`s that make a kind's end.
     pub senders: usize,
     /// What is being applied.
     pub run: Run,

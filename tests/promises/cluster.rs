@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::broker::Broker;
-use super::generated::{odd, small};
+use super::generated::{odd, peaceful, small};
+use super::graph::Server;
 use super::harness::{Database, Home, KINDS, Ran, assert_same, count, fault};
 use super::kafka::by_files;
 
@@ -98,6 +99,57 @@ fn from_topics_processes_read_their_own_partitions_come_to_the_same_and_keep_rec
         }
     }
     assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+}
+
+#[test]
+fn from_topics_and_files_processes_keep_a_graph_as_the_dumps_say_it_month_by_month_and_loaded_afresh() {
+    let (Some(server), Some(broker)) = (Server::new(), Broker::new()) else { return };
+    let (home, months) = (Home::new(), peaceful().folders());
+    for (month, shape) in months.iter().zip([(2, 2), (4, 1), (2, 1)]) {
+        home.publish(month, &broker, "--partitions 8").json(0);
+        let line = format!("refresh --kafka --json --state state --allow-deletes {} {}", broker.flags(), server.sink());
+        report(&Together::start(&home, shape, &line, BLOCKS, |_| String::new()).ended(), 0);
+        server.assert_is(month, None);
+    }
+    // One process verifies and goes on with what several left, in memory too.
+    home.run(&format!("verify --state state --json {}", server.sink())).json(0);
+    let last = months.last().expect("a month");
+    let counts = home.refresh(last, &format!("--state alone {}", server.sink()));
+    counts.refused(&["belongs to the state"]);
+    server.empty();
+    let line = refresh(last, &format!("--state fresh {}", server.sink())).replace("--state state ", "");
+    report(&Together::start(&home, (3, 1), &line, BLOCKS, |_| String::new()).ended(), 0);
+    server.assert_is(last, None);
+    // Back by one month, by one process: links of every record are those that the graph shows.
+    home.refresh(&months[1], &format!("--state fresh --allow-older --allow-deletes {}", server.sink()).replace("--state state", ""))
+        .json(0);
+    server.assert_is(&months[1], None);
+}
+
+#[test]
+fn processes_that_are_killed_while_they_keep_a_graph_go_on_and_come_to_what_the_dumps_say() {
+    let Some(server) = Server::new() else { return };
+    let (home, months) = (Home::new(), peaceful().folders());
+    let mut went_on = 0;
+    for (number, month) in months.iter().enumerate() {
+        let line = refresh(month, &format!("--checkpoint-interval 0 --allow-deletes {}", server.sink()));
+        for (attempt, shape) in [(2, 1), (3, 1), (2, 2)].into_iter().enumerate() {
+            let mut all = Together::start(&home, shape, &line, &format!("{BLOCKS};before-block=sleep(150)"), |_| String::new());
+            sleep(Duration::from_millis(1_500 + 400 * (number + attempt) as u64));
+            let struck = all.0.remove((number + attempt) % shape.0);
+            signal(&struck, "KILL");
+            fault("a process of several killed, with a graph");
+            for ran in all.ended() {
+                went_on += usize::from(ran.stderr.contains("going on where the run before was"));
+            }
+            struck.wait_with_output().expect("it ends");
+        }
+        let ran = Together::start(&home, (4, 1), &line, BLOCKS, |_| String::new()).ended();
+        assert!(matches!(ran[0].status, Some(0 | 3)), "{}", ran[0].stderr);
+        went_on += usize::from(ran[0].stderr.contains("going on where the run before was"));
+        server.assert_is(month, None);
+    }
+    assert!(went_on > 2, "{went_on} went on where one before had come to");
 }
 
 #[test]

@@ -34,6 +34,16 @@ impl Coded {
         }
     }
 
+    /// The texts of a link that have codes.
+    pub fn texts<T: AsRef<str>>(link: &Link<T>) -> impl Iterator<Item = &str> {
+        let (name, property) = match link.kind {
+            LinkKind::SameAs => (&link.name, &None),
+            kind if kind.end().is_some() => (&None, &link.property),
+            _ => (&link.name, &link.property),
+        };
+        [name, property].into_iter().flatten().map(AsRef::as_ref).filter(|text| !text.is_empty())
+    }
+
     /// What is said.
     pub fn kind(self) -> Option<LinkKind> {
         // They count from 1 on.
@@ -225,6 +235,8 @@ mod tests {
                         kind => link(kind, id, name, property),
                     };
                     let coded = Coded::of(&given, &dictionary);
+                    let codes: Vec<Code> = Coded::texts(&given).filter_map(|text| dictionary.find(text)).collect();
+                    assert_eq!(codes, coded.codes().into_iter().filter(|code| *code != NONE).collect::<Vec<_>>());
                     let back = coded.link(&dictionary).expect("a link");
                     assert_eq!((back.kind, back.id), (given.kind, given.id));
                     assert_eq!((back.name.as_deref(), back.property.as_deref()), (given.name, given.property));

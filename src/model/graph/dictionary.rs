@@ -20,6 +20,8 @@ pub const NONE: Code = 0;
 #[derive(Debug)]
 pub struct Dictionary {
     parts: Vec<Mutex<Part>>,
+    /// Whether another process gives the codes: all of them must say the same.
+    follows: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,11 +80,25 @@ fn hash_of(text: &[u8]) -> u64 {
 
 impl Default for Dictionary {
     fn default() -> Dictionary {
-        Dictionary { parts: (0..PARTS).map(|_| Mutex::default()).collect() }
+        Dictionary { parts: (0..PARTS).map(|_| Mutex::default()).collect(), follows: false }
     }
 }
 
 impl Dictionary {
+    /// The same, but that it gives no codes: each text is put into it under the code that another process gave, before that is asked for.
+    pub fn following(mut self) -> Dictionary {
+        self.follows = true;
+        for part in &mut self.parts {
+            part.get_mut().unwrap_or_else(PoisonError::into_inner).free = Vec::new();
+        }
+        self
+    }
+
+    /// Whether another process gives the codes.
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// The code of a text, which gets one where it has none yet; [`NONE`] for an empty one.
     pub fn code(&self, text: &str) -> Code {
         if text.is_empty() {
@@ -92,6 +108,7 @@ impl Dictionary {
         let part = part_of(hash);
         let mut held = self.lock(part);
         let index = held.find(hash, text).unwrap_or_else(|| {
+            assert!(!self.follows, "a text was coded before its code came: this is a defect of discodiff");
             let index = held.free.pop().unwrap_or(held.starts.len() as u32);
             held.put(hash, index, text);
             held.fresh.push(index);
@@ -133,10 +150,17 @@ impl Dictionary {
             return found == index;
         }
         if (index as usize) < held.starts.len() {
-            let Some(at) = held.free.iter().position(|free| *free == index) else { return false };
-            held.free.swap_remove(at);
+            if held.lengths.get(index as usize) != Some(&0) {
+                return false;
+            }
+            if let Some(at) = held.free.iter().position(|free| *free == index) {
+                held.free.swap_remove(at);
+            }
         }
         held.put(hash, index, text);
+        if self.follows {
+            held.free.clear();
+        }
         !text.is_empty()
     }
 
@@ -242,6 +266,22 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), number, "no code twice");
+    }
+
+    #[test]
+    fn one_that_follows_takes_the_codes_of_another_in_any_order() {
+        let first = Dictionary::default();
+        let texts: Vec<String> = (0..2000).map(|i| format!("text {i}")).collect();
+        let codes: Vec<Code> = texts.iter().map(|text| first.code(text)).collect();
+        let second = Dictionary::default();
+        assert!(second.restore(codes[1999], &texts[1999]));
+        let second = second.following();
+        for i in (0..2000).rev().step_by(2).chain((0..2000).step_by(4)) {
+            assert!(second.adopt(codes[i], &texts[i]) && second.adopt(codes[i], &texts[i]));
+        }
+        assert!(texts.iter().zip(&codes).all(|(text, code)| second.find(text).is_none_or(|found| found == *code)));
+        assert!(!second.adopt(codes[1], &texts[0]), "two codes");
+        assert!(second.take_fresh().is_empty());
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Member {
 }
 
 /// Puts texts that were added within the epoch into the dictionary.
-fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
+pub fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
     let mut wrong = 0;
     replay(
         folder,

@@ -31,7 +31,7 @@ use std::path::Path;
 
 use crate::dataflows::Entry;
 use crate::state::StateError;
-pub use grounds::Grounds;
+pub use grounds::{Grounds, adopt_texts};
 pub use memory::{Memory, delivered};
 pub use scribe::{Rounds, Scribe};
 
