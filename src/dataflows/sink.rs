@@ -1,7 +1,7 @@
 //! A sink's operator: hands closed ticks to the thread of a writer, and holds each tick until the store has committed it.
 //!
 //! ```text
-//!   events ──(one writer: all to the first worker)──> sink ──parts──> driver's thread ──batches──> store
+//!   events ──(to the worker that has the writer)────> sink ──parts──> driver's thread ──batches──> store
 //!   fields ──(feed only)────────────────────────────>  │ <──acknowledgements──┘
 //!                                                      v  fields that changed; its frontier says what is durable
 //! ```
@@ -31,8 +31,8 @@ pub type Fields = (Key, Vec<String>);
 pub struct SinkPort {
     /// `postgres`, `sqlite` or `feed`.
     pub name: &'static str,
-    /// Whether all workers' events go to the first worker's port.
-    pub one_writer: bool,
+    /// The worker whose port has the writer.
+    pub home: usize,
     /// What is being applied, as the sink needs it.
     pub run: Arc<Run>,
     /// Takes closed ticks; `None` on workers that have no writer.
@@ -52,16 +52,15 @@ pub fn sink<'scope>(
     port: SinkPort,
     budget: Arc<Budget>,
 ) -> Stream<'scope, Tick, Vec<Fields>> {
-    let SinkPort { name, one_writer, run, parts, holder, acknowledgements, waker } = port;
+    let SinkPort { name, home, run, parts, holder, acknowledgements, waker } = port;
     let scope = events.scope();
-    let worker = scope.index() as u64;
     let mut builder = OperatorBuilder::new(format!("Sink {name}"), scope);
     let info = builder.operator_info();
     // The thread may have failed and gone already: the run then ends by its stop signal.
     let _ = waker.send(scope.worker().sync_activator_for(info.address.to_vec()));
-    let home = move || if one_writer { 0 } else { worker };
-    let mut events = builder.new_input(events, Exchange::new(move |_: &Event| home()));
-    let mut fields = builder.new_input(fields, Exchange::new(move |_: &Fields| home()));
+    let home = home as u64;
+    let mut events = builder.new_input(events, Exchange::new(move |_: &Event| home));
+    let mut fields = builder.new_input(fields, Exchange::new(move |_: &Fields| home));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Fields>>>::from(output);
 

@@ -17,7 +17,7 @@ use crate::dataflows::{Asked, DiffOptions, Excess, Findings, Flow, Guard, Journa
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind, Seat};
 use crate::sinks::driver::{Driver, Missed, Report};
-use crate::sinks::{Holds, Need, Run, Writer};
+use crate::sinks::{Holds, Need, Run, Writer, Writers};
 use crate::sources::{Budget, Holder, Reading, Snapshot, Stop, StoppedOnRequest, Surroundings, Trail, read};
 use crate::state::{Checkpoint, Manifest, Part};
 use crate::telemetry::{Cause, InFlight, Phase};
@@ -27,8 +27,8 @@ use uuid::Uuid;
 pub struct Target {
     /// The sink's name.
     pub name: &'static str,
-    /// Whether there is one writer for all workers.
-    pub one_writer: bool,
+    /// Who writes to it.
+    pub by: Writers,
     /// What the sink holds.
     pub holds: Holds,
     /// What is being applied, as the sink needs it.
@@ -215,7 +215,7 @@ fn start(
     surroundings: &Surroundings,
     delivered: &PerKind<RoaringTreemap>,
 ) -> Result<Vec<thread::JoinHandle<Report>>> {
-    let Target { name, one_writer, run, writers, missed, .. } = target;
+    let Target { name, by, run, writers, missed, .. } = target;
     let shared = Arc::new(run.clone());
     let mut writers = writers.into_iter();
     let mut threads = Vec::new();
@@ -223,17 +223,18 @@ fn start(
         let (parts, part_receiver) = crossbeam_channel::unbounded();
         let (acknowledgements, acknowledged) = crossbeam_channel::unbounded();
         let (waker, wakers) = bounded(1);
-        let writer = if one_writer && worker > 0 { None } else { writers.next() };
+        let sharing = by.sharing(first.worker + worker, first.peers);
+        let writer = if sharing.start == first.worker + worker { writers.next() } else { None };
         let parts = writer.is_some().then_some(parts);
         let run_of_port = Arc::clone(&shared);
-        equipment.ports.push(SinkPort { name, one_writer, run: run_of_port, parts, holder, acknowledgements: acknowledged, waker });
+        let home = sharing.start;
+        equipment.ports.push(SinkPort { name, home, run: run_of_port, parts, holder, acknowledgements: acknowledged, waker });
         let Some(writer) = writer else { continue };
         let driver = Driver {
             name: format!("{name} {worker}"),
             sink: name,
             writer,
-            worker: (!one_writer).then_some(first.worker + worker),
-            senders: if one_writer { first.peers.count() } else { 1 },
+            workers: sharing,
             run: run.clone(),
             parts: part_receiver,
             acknowledgements,

@@ -18,7 +18,7 @@ use crate::dataflows::Findings;
 use crate::model::graph::Dictionary;
 use crate::model::{Kind, PerKind};
 use crate::sinks::driver::{Missed, Report};
-use crate::sinks::{Holds, Run, Sink};
+use crate::sinks::{Run, Sink, Writers};
 use crate::sources::kafka::{Attempt, Stretch, Topics};
 use crate::sources::{DumpFile, Place, Snapshot};
 use crate::state::{Checkpoint, Manifest, Part, State, load_dictionary};
@@ -88,14 +88,10 @@ impl Task {
 
 const UNMARKED: &str = "topics that another program fills are read by one process: leave out --processes";
 
-fn one_writer(sink: &str) -> String {
-    format!("{sink} has one writer, and several processes were asked for")
-}
-
 /// Whether several processes can do what is planned; an error says why not.
 pub(super) fn suits(cluster: &Cluster, plan: &Plan, snapshot: &Snapshot, sinks: &[Box<dyn Sink>]) -> Result<()> {
-    if let Some(sink) = sinks.iter().find(|sink| sink.one_writer() && sink.holds() != Holds::Graph) {
-        bail!(one_writer(sink.name()));
+    if let Some(sink) = sinks.iter().find(|sink| sink.writers() == Writers::Alone) {
+        bail!("{} is written to by one process only, and several were asked for: leave out --processes, or name other sinks", sink.name());
     }
     for (_, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
         match file.as_ref().map(|file| &file.place) {
@@ -187,8 +183,8 @@ fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<d
     let mut targets = Vec::with_capacity(sinks.len());
     for (sink, (_, run, pass)) in sinks.iter_mut().zip(&task.sinks) {
         let writers = pass.as_ref().map_or_else(|| Ok(Vec::new()), |pass| sink.join(run, pass, workers.clone()))?;
-        let (name, one_writer, holds) = (sink.name(), sink.one_writer(), sink.holds());
-        targets.push(Target { name, one_writer, holds, run: run.clone(), writers, missed: Missed::default() });
+        let (name, by, holds) = (sink.name(), sink.writers(), sink.holds());
+        targets.push(Target { name, by, holds, run: run.clone(), writers, missed: Missed::default() });
     }
     let mut files = PerKind::default();
     for (kind, source) in task.sources.iter() {

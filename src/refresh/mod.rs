@@ -261,7 +261,7 @@ fn refresh_opened(
         let writers = waits.during(Cause::Sink(sink.name()), || sink.begin(run))?;
         targets.push(Target {
             name: sink.name(),
-            one_writer: sink.one_writer(),
+            by: sink.writers(),
             holds: sink.holds(),
             run: run.clone(),
             writers,

@@ -14,7 +14,7 @@ use super::{Member, Refreshed, Request, Stand, judge, members, note_unread, run_
 use crate::dataflows::TooManyRejected;
 use crate::model::{Change, Key, Kind, PerKind, Verdict};
 use crate::sinks::driver::Missed;
-use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Written, changed_fields};
+use crate::sinks::{Batch, Holds, Need, Sink, SinkError, Writer, Writers, Written, changed_fields};
 use crate::sources::Snapshot;
 use crate::state::State;
 
@@ -76,7 +76,7 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let run = run_of(&manifest, &snapshot, &plan, &needs, None, request.first().peers, &[]);
     let onlooker: Box<dyn Writer> = Box::new(Onlooker { seen: Arc::clone(&seen), store });
     let target =
-        Target { name: "plan", one_writer: true, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
+        Target { name: "plan", by: Writers::Alone, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
     let kept = Kept { save: false, links: None, checkpoint: None, run: None };
     let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], kept)
         .map_err(|error| if error.is::<TooManyRejected>() { error.context("a refresh would fail") } else { error })?;

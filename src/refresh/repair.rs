@@ -217,14 +217,14 @@ impl Work<'_> {
         for &at in faulty {
             let (run, sink) = (self.run_of(&needs[at]), &mut sinks[at]);
             let writers = sink.begin(&run)?;
-            let (name, one_writer, holds) = (sink.name(), sink.one_writer(), sink.holds());
+            let (name, by, holds) = (sink.name(), sink.writers(), sink.holds());
             if let (Some(graph), Some(Verified { odd, doubled, .. })) = (sink.graph(), found.get(name)) {
                 graph.remove_nodes(doubled)?;
                 for odd in odd.chunk_by(|(a, _), (b, _)| a == b) {
                     graph.strip(odd[0].0, &odd.iter().map(|(_, element)| element.clone()).collect::<Vec<_>>())?;
                 }
             }
-            targets.push(Target { name, one_writer, holds, run, writers, missed: Missed::default() });
+            targets.push(Target { name, by, holds, run, writers, missed: Missed::default() });
         }
         let runs: Vec<Run> = targets.iter().map(|target| target.run.clone()).collect();
         let plan = Plan {

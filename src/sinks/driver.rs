@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -79,12 +80,10 @@ pub struct Driver {
     pub name: String,
     /// The sink's name in messages.
     pub sink: &'static str,
-    /// The writer, which belongs to the worker of this number among [`Run::peers`], or to all where it is the only one.
+    /// The writer.
     pub writer: Box<dyn Writer>,
-    /// The worker whose keys it writes; `None`: all keys.
-    pub worker: Option<usize>,
-    /// Number of workers that send to it: `End`s that make a kind's end.
-    pub senders: usize,
+    /// The workers, among [`Run::peers`], whose keys it writes: each sends it an `End` of a kind.
+    pub workers: Range<usize>,
     /// What is being applied.
     pub run: Run,
     /// Closed ticks.
@@ -111,7 +110,8 @@ impl Driver {
     /// Starts the thread. It ends when the operator closes its side, or at the first error that ends the run.
     pub fn start(self) -> io::Result<JoinHandle<Report>> {
         let (name, stop, sink) = (self.name.clone(), self.stop.clone(), self.sink);
-        let span = tracing::error_span!("write", stage = RunStage::Write(sink).name(), sink, worker = self.worker);
+        let worker = (self.workers.len() < self.run.peers.count()).then_some(self.workers.start);
+        let span = tracing::error_span!("write", stage = RunStage::Write(sink).name(), sink, worker);
         thread::Builder::new().name(name).spawn(move || {
             let _entered = span.enter();
             let mut driving = Driving {
@@ -212,7 +212,7 @@ impl Driving {
                 },
                 Event::End(kind) => {
                     self.ends[kind] += 1;
-                    if self.ends[kind] == self.driver.senders && self.is_brought_up(kind) {
+                    if self.ends[kind] == self.driver.workers.len() && self.is_brought_up(kind) {
                         self.flush()?;
                         self.remove_stale(kind, part.tick)?;
                     }
@@ -253,10 +253,10 @@ impl Driving {
 
     /// Deletes those of these ids that are this writer's.
     fn delete(&mut self, kind: Kind, ids: &RoaringTreemap, tick: Tick) -> Result<(), SinkError> {
-        let (worker, peers) = (self.driver.worker, self.driver.run.peers);
+        let (workers, peers) = (self.driver.workers.clone(), self.driver.run.peers);
         for id in ids {
             let Some(key) = Key::new(kind, id) else { continue };
-            if worker.is_none_or(|worker| peers.owner(key.shard()) == worker) {
+            if workers.contains(&peers.owner(key.shard())) {
                 self.batch.tick = tick;
                 self.batch.changes.push(Change { key, verdict: Verdict::Delete, tick, document: None, graph: None });
                 self.flush_if_full()?;

@@ -110,6 +110,33 @@ impl Faults {
     }
 }
 
+/// Who writes to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// One writer, and none where there are several processes.
+    Alone,
+    /// One writer, at process 0, which is given what the others have.
+    First,
+    /// One writer a process.
+    Processes,
+    /// One writer a worker.
+    Workers,
+}
+
+impl Writers {
+    /// The workers that share a worker's writer; the first of them has it.
+    pub fn sharing(self, worker: usize, peers: Peers) -> Range<usize> {
+        match self {
+            Writers::Alone | Writers::First => 0..peers.count(),
+            Writers::Processes => {
+                let first = worker - worker % peers.workers;
+                first..first + peers.workers
+            }
+            Writers::Workers => worker..worker + 1,
+        }
+    }
+}
+
 /// What a sink needs to know of a run before it begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -280,11 +307,11 @@ pub trait Sink: Send {
         Holds::Documents
     }
 
-    /// Whether all workers' changes go through one writer.
-    fn one_writer(&self) -> bool;
+    /// Who writes to it.
+    fn writers(&self) -> Writers;
 
     /// Makes or migrates what is missing, binds the store to the state, notes the snapshot as begun, raises the run number, and hands
-    /// out writers: one where [`Sink::one_writer`], else one for each worker, in the order of workers.
+    /// out the writers of this process, in the order of workers.
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError>;
 
     /// What other processes need to write along in the run that was begun here, for their [`Sink::join`]; `None`: there is no writing along.
@@ -294,7 +321,7 @@ pub trait Sink: Send {
 
     /// Writers for these workers, in a run that another process has begun.
     fn join(&mut self, _run: &Run, _pass: &str, _workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
-        Err(SinkError::stop(format!("{} has one writer, and several processes were asked for", self.name())))
+        Err(SinkError::stop(format!("{} is written to by one process only", self.name())))
     }
 
     /// Notes for each kind that was read how it ended, and that the epoch is begun no more, all in one transaction. Called once, after

@@ -153,6 +153,44 @@ fn processes_that_are_killed_while_they_keep_a_graph_go_on_and_come_to_what_the_
 }
 
 #[test]
+fn each_process_writes_its_changes_to_the_feed_once_and_its_documents_to_topics_though_processes_are_killed() {
+    let (Some(database), Some(broker)) = (Database::new(), Broker::new()) else { return };
+    let (files, reports) = by_files(&odd().folders());
+    let home = Home::new();
+    let topics = [broker.documents(), broker.feed()].map(|flags| flags.replace(&format!("--brokers {} ", broker.address), ""));
+    let sinks = format!("{} --postgres {} --partitions 8 {}", broker.flags(), database.url(), topics.join(" "));
+    for (number, (month, of_one)) in odd().folders().iter().zip(&reports).enumerate() {
+        home.publish(month, &broker, "--partitions 12").json(0);
+        let line = format!("refresh --kafka --json --state state --checkpoint-interval 0 {sinks}");
+        for (attempt, shape) in [(3, 1), (2, 2)].into_iter().enumerate() {
+            let mut all = Together::start(&home, shape, &line, &format!("{BLOCKS};before-block=sleep(150)"), |_| String::new());
+            sleep(Duration::from_millis(3_000));
+            let struck = all.0.remove((number + attempt) % shape.0);
+            signal(&struck, "KILL");
+            fault("a process of several killed, with a feed in a topic");
+            all.ended();
+            struck.wait_with_output().expect("it ends");
+        }
+        let shape = [(4, 1), (1, 2), (2, 1)][number];
+        let ran = match shape {
+            (1, workers) => {
+                vec![Ran::of(&home.command(&format!("{line} -w {workers}")).env("FAILPOINTS", BLOCKS).output().expect("it starts"))]
+            }
+            shape => Together::start(&home, shape, &line, BLOCKS, |_| String::new()).ended(),
+        };
+        assert_eq!(report(&ran, 3)["kinds"], of_one["kinds"], "{shape:?}");
+        let rows = database.rows();
+        assert_same(&broker.folded(), &rows, "the feed folded, and PostgreSQL");
+        assert_same(&broker.rows(), &rows, "the topics of documents, and PostgreSQL");
+        let complete = broker.markers("complete");
+        assert!(complete.iter().all(|markers| markers.len() == number + 1), "{complete:?}");
+    }
+    assert_same(&database.rows(), &files.sqlite("files.sqlite"), "the rows");
+    let changes = broker.changes();
+    assert!(changes.len() > 1_000 && changes.values().all(|times| *times == 1), "each change once");
+}
+
+#[test]
 fn partitions_that_processes_cannot_share_are_told_with_how_many_could_before_anything_is_read() {
     let Some(broker) = Broker::new() else { return };
     let home = Home::new();
@@ -189,7 +227,7 @@ fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read()
     }
     // What one process alone can write.
     for ran in Together::start(&home, (2, 1), &refresh(&months[0], "--sqlite store.sqlite"), "", |_| String::new()).ended() {
-        ran.refused(&["sqlite has one writer, and several processes were asked for"]);
+        ran.refused(&["sqlite is written to by one process only"]);
     }
     // Who does not come is named.
     let mut alone = Together::start(&home, (2, 1), &line, "assembling=return(2)", |_| String::new());
@@ -323,7 +361,7 @@ fn a_combination_that_cannot_be_leaves_a_run_that_was_interrupted_to_be_taken_up
     Ran::of(&child.wait_with_output().expect("it ends"));
     let line = refresh(&months[0], "--sqlite store.sqlite");
     for ran in Together::start(&home, (2, 1), &line, "", |_| String::new()).ended() {
-        ran.refused(&["sqlite has one writer, and several processes were asked for"]);
+        ran.refused(&["sqlite is written to by one process only"]);
     }
     let report =
         Ran::of(&home.refreshing(&months[0], "--sqlite store.sqlite").env("FAILPOINTS", BLOCKS).output().expect("it starts")).json(0);

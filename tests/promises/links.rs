@@ -12,7 +12,7 @@ use discodiff::model::{Key, Kind, PerKind, Verdict};
 use discodiff::refresh::{Allowed, Refreshed, Request, refresh};
 use discodiff::sinks::{
     Batch, Epoch, Graph, GraphSize, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, StoredEdge, StoredName, StoredNode,
-    Tally, Writer, Written,
+    Tally, Writer, Writers, Written,
 };
 use discodiff::sources::BlockSize;
 use discodiff::telemetry::{Progress, Style};
@@ -215,8 +215,8 @@ impl Sink for Recorder {
         Holds::Graph
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::First
     }
 
     fn standing(&mut self) -> Result<Standing, SinkError> {

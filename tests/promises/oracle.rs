@@ -9,7 +9,7 @@ use std::time::Duration;
 use discodiff::model::{Fingerprint, Kind, PerKind};
 use discodiff::refresh::{Allowed, Request, refresh};
 use discodiff::sinks::feed::Feed;
-use discodiff::sinks::{Batch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Written};
+use discodiff::sinks::{Batch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers, Written};
 use discodiff::sources::BlockSize;
 use discodiff::state::{Rows, State};
 use discodiff::telemetry::{Progress, Style};
@@ -150,8 +150,8 @@ impl Sink for Failing {
         self.feed.holds()
     }
 
-    fn one_writer(&self) -> bool {
-        self.feed.one_writer()
+    fn writers(&self) -> Writers {
+        self.feed.writers()
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {

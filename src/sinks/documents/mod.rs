@@ -11,12 +11,13 @@
 mod rows;
 mod writer;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{Place, Progress, Session, unanswered};
-use super::{Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use crate::kafka::read;
 use crate::kafka::topics::{COMPACTED, COMPACTED_DOCUMENTS, Count, Wanted};
 use crate::model::{Kind, PerKind};
@@ -126,13 +127,13 @@ impl Sink for DocumentTopics {
         })
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::Processes
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let counts = self.place.ensure(&self.wanted())?;
-        let (mut session, _) = Session::begin(self.place.clone(), run.state, PerKind::<Held>::default())?;
+        let (mut session, _) = Session::begin(self.place.clone(), run, PerKind::<Held>::default())?;
         for (kind, read) in run.kinds.iter() {
             let held = &mut session.progress.of[kind];
             if held.partitions != counts[kind.index()] {
@@ -151,7 +152,19 @@ impl Sink for DocumentTopics {
         let partitions = PerKind::from_fn(|kind| counts[kind.index()]);
         let writing = Arc::new(Mutex::new(Writing { session, partitions }));
         self.writing = Some(Arc::clone(&writing));
-        Ok(vec![Box::new(DocumentWriter::new(writing, run.clone()))])
+        Ok(vec![Box::new(DocumentWriter::new(writing, run.clone(), true))])
+    }
+
+    fn pass(&self) -> Option<String> {
+        self.writing.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).session.pass()
+    }
+
+    fn join(&mut self, run: &Run, pass: &str, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let process = workers.start / run.peers.workers;
+        let (session, _) = Session::<PerKind<Held>>::join(self.place.clone(), process, pass)?;
+        let partitions = PerKind::from_fn(|kind| session.progress.of[kind].partitions);
+        let writing = Arc::new(Mutex::new(Writing { session, partitions }));
+        Ok(vec![Box::new(DocumentWriter::new(writing, run.clone(), false))])
     }
 
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {

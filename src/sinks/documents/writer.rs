@@ -17,10 +17,12 @@ use crate::sinks::{Batch, Need, Run, SinkError, Tally, Writer, Written};
 pub const HASH: &str = "hash";
 const EPOCH: &str = "epoch";
 
-/// The one writer of a set of topics.
+/// The one writer of a process.
 pub struct DocumentWriter {
     writing: Arc<Mutex<Writing>>,
     run: Run,
+    /// Whether it also removes what no process owns.
+    first: bool,
     /// What was there before this run, of kinds that are brought up, once asked for.
     there: PerKind<Option<There>>,
 }
@@ -34,8 +36,8 @@ struct There {
 }
 
 impl DocumentWriter {
-    pub fn new(writing: Arc<Mutex<Writing>>, run: Run) -> DocumentWriter {
-        DocumentWriter { writing, run, there: PerKind::default() }
+    pub fn new(writing: Arc<Mutex<Writing>>, run: Run, first: bool) -> DocumentWriter {
+        DocumentWriter { writing, run, first, there: PerKind::default() }
     }
 }
 
@@ -120,7 +122,7 @@ impl Writer for DocumentWriter {
             Some(there) => there,
             None => writing.there(kind)?,
         };
-        let removed = junk.len() as u64;
+        let removed = if self.first { junk.len() as u64 } else { 0 };
         if removed > 0 {
             let name = writing.session.place.topics.of(kind);
             writing.session.transact(|sending| {

@@ -15,7 +15,7 @@ use super::error::classed;
 use super::{gap, writer};
 use crate::disk;
 use crate::model::PerKind;
-use crate::sinks::{Epoch, From, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::sinks::{Epoch, From, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use crate::sources::Tick;
 
 /// How long the feed was when an epoch had been completed.
@@ -156,8 +156,8 @@ impl Sink for Feed {
         Holds::Changes
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::Alone
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {

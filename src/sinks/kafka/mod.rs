@@ -8,6 +8,9 @@
 //!
 //! The progress record is what the watermark is in other stores: it decides a commit that was not answered, and a run that finds a higher
 //! run number there ends. The transactional id is one for a sink's topics, so a run that starts ends what another has open, and fences it.
+//!
+//! Of several processes each writes what its workers own, with a transactional id and a progress record of its own: `progress` is that of
+//! process 0, and says how many there are, so that the next run fences all of them.
 
 mod error;
 
@@ -22,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Class, SinkError, Written};
+use super::{Class, Run, SinkError, Written};
 use crate::kafka::client::{ANSWER, patience};
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::{self, Wanted};
@@ -55,9 +58,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes the transactional id. Waits for it as long as for a restart of the brokers, or only for an answer where it is tried again.
-    fn open(&self, again: bool) -> Result<Producer, SinkError> {
-        let id = format!("{}.{}", self.id, self.topics.prefix);
+    /// Takes the transactional id of a process. Waits for it as long as for a restart of the brokers, or only for an answer where it is tried again.
+    fn open(&self, process: usize, again: bool) -> Result<Producer, SinkError> {
+        let of = if process == 0 { String::new() } else { format!("/{process}") };
+        let id = format!("{}.{}{of}", self.id, self.topics.prefix);
         let most = if again { ANSWER } else { patience() };
         Producer::open(&self.topics, &id, &self.stop, describe, most, topics::PARTITIONS).map_err(|failure| classed(self, failure))
     }
@@ -110,18 +114,45 @@ pub struct Progress<T> {
     pub run: u64,
     /// Number of its batch that was committed last.
     pub batch: u64,
+    /// How many processes write, or wrote before them and may have left something open.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    processes: usize,
     /// What the sink says of itself.
     pub of: T,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(processes: &usize) -> bool {
+    *processes == 1
+}
+
+/// The key of a process's progress record.
+fn key_of(process: usize) -> String {
+    if process == 0 { PROGRESS.to_owned() } else { format!("{PROGRESS}/{process}") }
+}
+
+/// What another process needs to write along.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Pass {
+    run: u64,
+    store: Uuid,
+}
+
 impl<T: DeserializeOwned> Progress<T> {
-    /// The record among those of a progress topic; `None` where there is none.
+    /// The record of process 0 among those of a progress topic; `None` where there is none.
     pub fn find(place: &Place, records: &Records) -> Result<Option<Progress<T>>, SinkError> {
+        Progress::of_process(place, records, 0)
+    }
+
+    fn of_process(place: &Place, records: &Records, process: usize) -> Result<Option<Progress<T>>, SinkError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
-        let Some(bytes) = records.get(PROGRESS) else { return Ok(None) };
+        let Some(bytes) = records.get(&key_of(process)) else { return Ok(None) };
         let name = place.topics.progress();
         let read = |error| {
             SinkError::stop(format!("the record in the topic {name} cannot be read ({error}): name another with {}", place.setting))
@@ -141,6 +172,7 @@ pub struct Session<T> {
     pub place: Place,
     /// What the last transaction, or the next one, says.
     pub progress: Progress<T>,
+    process: usize,
     producer: Option<Producer>,
     /// What the batch came to whose commit was tried last.
     tried: Option<(u64, Written)>,
@@ -149,17 +181,45 @@ pub struct Session<T> {
 impl<T: Serialize + DeserializeOwned> Session<T> {
     /// Takes the transactional id, so that all that others had open is over, and then reads what there is: the progress record with the
     /// number of this run, `fresh` where there is none; and all other records.
-    pub fn begin(place: Place, state: Uuid, fresh: T) -> Result<(Session<T>, Records), SinkError> {
-        let producer = place.open(false)?;
-        let records = place.records()?;
+    pub fn begin(place: Place, run: &Run, fresh: T) -> Result<(Session<T>, Records), SinkError> {
+        let state = run.state;
+        let producer = place.open(0, false)?;
+        let mut records = place.records()?;
         let progress = match Progress::<T>::find(&place, &records)? {
             Some(progress) if progress.state != state => {
                 return Err(super::tables::other_state(&format!("the topic {}", place.topics.progress()), progress.state, state));
             }
             Some(progress) => Progress { run: progress.run + 1, batch: 0, ..progress },
-            None => Progress { format: FORMAT, state, store: Uuid::new_v4(), run: 1, batch: 0, of: fresh },
+            None => Progress { format: FORMAT, state, store: Uuid::new_v4(), run: 1, batch: 0, processes: 1, of: fresh },
         };
-        Ok((Session { place, progress, producer: Some(producer), tried: None }, records))
+        let before = progress.processes;
+        let mut session = Session { place, progress, process: 0, producer: Some(producer), tried: None };
+        if before > 1 {
+            // Whoever opens one of these ids again finds the number raised from then on.
+            session.transact(|_| Ok(()))?;
+            (1..before).try_for_each(|process| session.place.open(process, false).map(drop))?;
+            records = session.place.records()?;
+        }
+        session.progress.processes = run.peers.processes;
+        Ok((session, records))
+    }
+
+    /// What other processes need for [`Session::join`], once something was committed.
+    pub fn pass(&self) -> Option<String> {
+        serde_json::to_string(&Pass { run: self.progress.run, store: self.progress.store }).ok()
+    }
+
+    /// Writes along in a run that process 0 has begun.
+    pub fn join(place: Place, process: usize, pass: &str) -> Result<(Session<T>, Records), SinkError> {
+        let pass: Pass = serde_json::from_str(pass)
+            .map_err(|error| SinkError::stop(format!("what process 0 says of {} cannot be read: {error}", place.sink)))?;
+        let producer = place.open(process, false)?;
+        let records = place.records()?;
+        let begun = Progress::<T>::find(&place, &records)?.filter(|progress| (progress.run, progress.store) == (pass.run, pass.store));
+        let begun = begun.ok_or_else(|| super::tables::fenced(&format!("the topic {}", place.topics.prefix)))?;
+        let mut session = Session { place, progress: Progress { batch: 0, ..begun }, process, producer: Some(producer), tried: None };
+        session.transact(|_| Ok(()))?;
+        Ok((session, records))
     }
 
     /// One transaction, at a run's begin or end: what `fill` sends, and the progress record.
@@ -177,7 +237,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
     }
 
     fn commit(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
-        let Session { place, producer, progress, .. } = self;
+        let Session { place, producer, progress, process, .. } = self;
         let Some(client) = producer else { return Err(SinkError::stop(format!("{} was not begun", place.topics.prefix))) };
         let sending = Sending { place, producer: client };
         let fail = |failure| classed(place, failure);
@@ -185,7 +245,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
             .map_err(|error| SinkError::stop(format!("the progress is not JSON ({error}): this is a defect of discodiff")))?;
         let result = client.begin().map_err(fail).and_then(|()| {
             fill(&sending)?;
-            sending.send(&place.topics.progress(), 0, Some(PROGRESS), Some(&value), OwnedHeaders::new())?;
+            sending.send(&place.topics.progress(), 0, Some(&key_of(*process)), Some(&value), OwnedHeaders::new())?;
             client.flush().and_then(|()| client.commit()).map_err(fail)
         });
         if let Err(error) = &result {
@@ -216,15 +276,18 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         // Looked at first: a later run must not be fenced by this one.
         self.committed()?;
         self.producer = None;
-        self.producer = Some(self.place.open(true)?);
+        self.producer = Some(self.place.open(self.process, true)?);
         let committed = self.committed()?;
         Ok(self.tried.take_if(|(tried, _)| *tried == number && committed == number).map(|(_, written)| written))
     }
 
     /// Number of the batch that was committed last, if this run is still the last one.
     fn committed(&self) -> Result<u64, SinkError> {
-        match Progress::<T>::find(&self.place, &self.place.records()?)? {
-            Some(progress) if progress.run == self.progress.run && progress.state == self.progress.state => Ok(progress.batch),
+        let records = self.place.records()?;
+        let is_mine = |progress: &Progress<T>| progress.run == self.progress.run && progress.state == self.progress.state;
+        let begun = Progress::<T>::find(&self.place, &records)?.filter(is_mine);
+        match Progress::<T>::of_process(&self.place, &records, self.process)?.filter(is_mine) {
+            Some(progress) if begun.is_some() => Ok(progress.batch),
             _ => Err(super::tables::fenced(&format!("the topic {}", self.place.topics.prefix))),
         }
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use neo4rs::BoltType;
 
 use super::patience::{patience, patiently};
-use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, tables};
+use super::{Access, Class, Graph, GraphWritten, Holds, KindEnd, Need, Run, Sink, SinkError, Standing, Writer, Writers, tables};
 use crate::model::{Change, PerKind};
 use connect::{Address, Connection, Tx, at_start};
 use nodes::Known;
@@ -123,8 +123,8 @@ impl Sink for Neo4j {
         Holds::Graph
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::First
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::patience::{patience, patiently, within};
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES, Task};
-use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use crate::model::{Change, Kind, PerKind};
 pub use url::{ConnectionString, Protection, TlsFiles, Unreadable};
 
@@ -116,7 +116,7 @@ impl Postgres {
         })
     }
 
-    fn writers(&self, run: &Run, pass: Pass, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+    fn writers_of(&self, run: &Run, pass: Pass, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let Pass { number, empty } = pass;
         let (pool, run) = (self.pool(workers.len())?, Arc::new(run.clone()));
         let writer = |worker| {
@@ -307,8 +307,8 @@ impl Sink for Postgres {
         })
     }
 
-    fn one_writer(&self) -> bool {
-        false
+    fn writers(&self) -> Writers {
+        Writers::Workers
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
@@ -334,7 +334,7 @@ impl Sink for Postgres {
         })?;
         let pass = Pass { number, empty };
         self.pass = Some(pass);
-        self.writers(run, pass, 0..run.peers.workers)
+        self.writers_of(run, pass, 0..run.peers.workers)
     }
 
     fn pass(&self) -> Option<String> {
@@ -343,7 +343,7 @@ impl Sink for Postgres {
 
     fn join(&mut self, run: &Run, pass: &str, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let unreadable = |e| SinkError::new(Class::Stop, "what process 0 says of the run cannot be read", e);
-        self.writers(run, serde_json::from_str(pass).map_err(unreadable)?, workers)
+        self.writers_of(run, serde_json::from_str(pass).map_err(unreadable)?, workers)
     }
 
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {

@@ -23,7 +23,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::tables::{self, Applied, Found, MIGRATIONS_TABLE, TABLES};
-use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use super::{Access, Class, DeadLetters, Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use crate::disk;
 use crate::model::{Kind, PerKind};
 use error::{failed, help};
@@ -271,8 +271,8 @@ impl Sink for Sqlite {
         Ok(Standing::default())
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::Alone
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {

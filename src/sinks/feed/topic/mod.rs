@@ -15,6 +15,7 @@ mod owed;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
@@ -25,7 +26,7 @@ use crate::kafka::read;
 use crate::kafka::topics::{COMPACTED_DOCUMENTS, Count, KEPT, Wanted};
 use crate::model::PerKind;
 use crate::sinks::kafka::{Place, Progress, Session, unanswered};
-use crate::sinks::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer};
+use crate::sinks::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use owed::{Found, read_back, read_owed, send_owed};
 use writer::TopicWriter;
 
@@ -148,14 +149,14 @@ impl Sink for FeedTopic {
         Holds::Messages
     }
 
-    fn one_writer(&self) -> bool {
-        true
+    fn writers(&self) -> Writers {
+        Writers::Processes
     }
 
     fn begin(&mut self, run: &Run) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let partitions = self.place.ensure(&self.wanted())?[0];
         let fresh = Fed { last: None, before: None, begun: None, owes: PerKind::default() };
-        let (session, records) = Session::begin(self.place.clone(), run.state, fresh)?;
+        let (session, records) = Session::begin(self.place.clone(), run, fresh)?;
         self.match_up(Some(&session.progress.of), Some(partitions))?;
         let owed = read_owed(&self.place, &records)?;
         let mut feeding = Feeding { session, partitions, owed, done: PerKind::default(), told: BTreeSet::new(), ended: false };
@@ -163,6 +164,19 @@ impl Sink for FeedTopic {
         let feeding = Arc::new(Mutex::new(feeding));
         self.feeding = Some(Arc::clone(&feeding));
         Ok(vec![Box::new(TopicWriter::new(feeding, run.epoch.number))])
+    }
+
+    fn pass(&self) -> Option<String> {
+        self.feeding.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).session.pass()
+    }
+
+    fn join(&mut self, run: &Run, pass: &str, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
+        let (session, records) = Session::<Fed>::join(self.place.clone(), workers.start / run.peers.workers, pass)?;
+        let owed = read_owed(&self.place, &records)?;
+        let begins = session.progress.of.begun.as_ref().map(|begun| begun.begins.clone()).unwrap_or_default();
+        let Found { ids: done, rejected: told, .. } = read_back(&self.place, &begins)?;
+        let feeding = Feeding { session, partitions: begins.len(), owed, done, told, ended: false };
+        Ok(vec![Box::new(TopicWriter::new(Arc::new(Mutex::new(feeding)), run.epoch.number))])
     }
 
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
@@ -216,6 +230,13 @@ impl Feeding {
     fn complete(&mut self, run: &Run, ends: &PerKind<Option<KindEnd>>) -> Result<(), SinkError> {
         let place = self.session.place.clone();
         let before = std::mem::take(&mut self.owed);
+        if run.peers.processes > 1
+            && before.iter().any(|(_, owed)| !owed.is_empty())
+            && let Some(begun) = &self.session.progress.of.begun
+        {
+            // The other processes have written some of what is owed.
+            self.done = read_back(&place, &begun.begins)?.ids;
+        }
         self.owed = PerKind::from_fn(|kind| &before[kind] - &self.done[kind]);
         let fed = &mut self.session.progress.of;
         fed.before = fed.last.take();

@@ -9,7 +9,7 @@ use super::{Feeding, message};
 use crate::model::{Change, Key, Kind, Verdict};
 use crate::sinks::{Batch, Class, SinkError, Tally, Writer, Written};
 
-/// The one writer of a feed's topic.
+/// The one writer of a process.
 pub struct TopicWriter {
     feeding: Arc<Mutex<Feeding>>,
     epoch: u64,
