@@ -32,6 +32,7 @@ use gauge::{Memory, by_turns};
 use made::Part;
 use roaring::RoaringBitmap;
 use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concatenate, Input, Probe};
 
 /// Bytes of memory that a link may take.
@@ -196,7 +197,7 @@ impl Kept {
             let journal = Journal::new(None, Arc::clone(&budget));
             let (ground, measures) =
                 (Ground { dictionary: Arc::clone(&self.dictionary), flow, journal, peers: Peers::alone(1) }, Measures::default());
-            let (one, assertions) = links(events, Rc::clone(&own), ground.clone(), measures.recorder(RunStage::Links));
+            let (one, assertions) = links(events, empty(scope), Rc::clone(&own), ground.clone(), measures.recorder(RunStage::Links));
             let other = edges(assertions, Rc::clone(&shared), ground, EPOCH, budget, measures.recorder(RunStage::Edges));
             scope.concatenate([one, other]).probe_with(&probe);
             input
