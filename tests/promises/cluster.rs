@@ -16,17 +16,17 @@ use super::harness::{Database, Home, KINDS, Ran, assert_same, count, fault};
 use super::kafka::by_files;
 
 /// How many processes with how many workers.
-type Shape = (usize, usize);
+pub type Shape = (usize, usize);
 
 /// A few changes in a tick, so that small months have many.
-const BLOCKS: &str = "block-records=return(100)";
+pub const BLOCKS: &str = "block-records=return(100)";
 
 /// The processes of one command, process 0 first.
-struct Together(Vec<Child>);
+pub struct Together(pub Vec<Child>);
 
 impl Together {
     /// `line` for all, with what is each one's own.
-    fn start(home: &Home, (processes, workers): Shape, line: &str, points: &str, own: impl Fn(usize) -> String) -> Together {
+    pub fn start(home: &Home, (processes, workers): Shape, line: &str, points: &str, own: impl Fn(usize) -> String) -> Together {
         let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let hosts: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect();
         drop(listeners);
@@ -40,22 +40,22 @@ impl Together {
         Together((0..processes).map(start).collect())
     }
 
-    fn ended(self) -> Vec<Ran> {
+    pub fn ended(self) -> Vec<Ran> {
         self.0.into_iter().map(|child| Ran::of(&child.wait_with_output().expect("it ends"))).collect()
     }
 }
 
-fn spawn(command: &mut Command) -> Child {
+pub fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
 }
 
-fn refresh(dumps: &Path, rest: &str) -> String {
+pub fn refresh(dumps: &Path, rest: &str) -> String {
     format!("refresh --json --state state --dumps {} {rest}", dumps.display())
 }
 
 /// What process 0 has printed, if all ended well.
 #[track_caller]
-fn report(ran: &[Ran], status: i32) -> Value {
+pub fn report(ran: &[Ran], status: i32) -> Value {
     for ran in &ran[1..] {
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
     }

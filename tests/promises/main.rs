@@ -4,6 +4,7 @@ mod bad_input;
 mod broken;
 mod broker;
 mod cluster;
+mod cluster_network;
 mod command_line;
 mod dead_letters;
 mod deletes;
