@@ -5,7 +5,7 @@
 #![deny(clippy::print_stdout)]
 
 pub mod check;
-mod cluster;
+pub mod cluster;
 pub mod completions;
 pub mod dead_letters;
 pub mod demo;
@@ -97,6 +97,8 @@ pub enum Command {
     State(state::StateArgs),
     /// Try settings, folders and connections before a run
     Check(check::CheckArgs),
+    /// Run all processes of a refresh on this machine, to try several of them out
+    Cluster(cluster::ClusterArgs),
     /// Write synthetic dumps of any size, two or more months that differ as real ones do
     Generate(generate::Args),
     /// Send two small months that are built in through the whole way
@@ -124,6 +126,7 @@ impl Command {
             Command::DeadLetters(args) => args.settings(),
             Command::State(args) => args.settings(),
             Command::Check(args) => args.settings(),
+            Command::Cluster(args) => args.settings(),
             Command::Demo(args) => args.settings(),
         }
     }
@@ -141,11 +144,17 @@ impl Command {
             Command::DeadLetters(_) => "dead-letters",
             Command::State(_) => "state",
             Command::Check(_) => "check",
+            Command::Cluster(_) => "cluster",
             Command::Generate(_) => "generate",
             Command::Demo(_) => "demo",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
         }
+    }
+
+    /// Which of several processes this one is.
+    fn process(&self, settings: &Settings) -> Option<usize> {
+        (matches!(self, Command::Refresh(_)) && settings.processes > 1).then_some(settings.process)
     }
 
     /// Whether it takes so long for real dumps that it is watched.
@@ -171,6 +180,7 @@ impl Command {
             Command::DeadLetters(args) => dead_letters::run(args, settings, measures),
             Command::State(_) => state::run(settings, measures),
             Command::Check(_) => check::run(settings),
+            Command::Cluster(_) => cluster::run(settings),
             Command::Generate(args) => generate::run(args),
             Command::Demo(_) => demo::run(settings),
             Command::Completions(args) => completions::run(args),
@@ -181,6 +191,7 @@ impl Command {
 
 /// The whole program, after parsing.
 pub fn run(cli: &Cli) -> ExitCode {
+    cluster::end_with_supervisor();
     let settings = match cli.command.settings() {
         Ok(settings) => settings,
         Err(mistakes) => return usage(&mistakes).into(),
@@ -188,7 +199,8 @@ pub fn run(cli: &Cli) -> ExitCode {
     log::init(&settings.log, settings.log_format);
     let measures = Arc::new(Measures::of(cli.command.name()));
     // An error's, so that its fields are there whatever the filter lets through.
-    let _run = error_span!(log::RUN, run = %measures.course().run, command = cli.command.name()).entered();
+    let process = cli.command.process(&settings);
+    let _run = error_span!(log::RUN, run = %measures.course().run, command = cli.command.name(), process).entered();
     debug!("settings:\n{settings}");
     let watch = match cli.command.is_watched().then(|| Watch::begin(&settings, &measures)).transpose() {
         Ok(watch) => watch,

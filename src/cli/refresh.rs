@@ -136,6 +136,11 @@ impl Group for FromFlags {
 impl RefreshArgs {
     /// The settings, or everything that is wrong with them.
     pub fn settings(&self) -> Result<Settings, Mistakes> {
+        self.needing(&[Key::State])
+    }
+
+    /// Likewise, where these settings are needed.
+    pub fn needing(&self, needed: &[Key]) -> Result<Settings, Mistakes> {
         let groups: [&dyn Group; 12] = [
             &self.dumps,
             &self.fetch,
@@ -150,12 +155,23 @@ impl RefreshArgs {
             &self.monitor,
             &self.output,
         ];
-        let settings = load(&Flags::of(&groups).needing(&[Key::State]).needing_dumps())?;
+        let mut settings = load(&Flags::of(&groups).needing(needed).needing_dumps())?;
+        cluster::settle(&mut settings);
         let mut mistakes = Mistakes::default();
         for flag in [self.from.follow.then_some("--follow"), self.from.until.map(|_| "--until")].into_iter().flatten() {
             if !settings.kafka {
                 mistakes.add(flag, "is said of topics, and dumps are read from a folder here: say --kafka and --brokers, or leave it out");
             }
+        }
+        let one_writer = [
+            (Key::Sqlite, settings.sqlite_file().is_some()),
+            (Key::Neo4j, settings.neo4j.is_some()),
+            (Key::DocumentTopics, settings.document_topics.is_some()),
+            (Key::Feed, settings.feed.is_some()),
+        ];
+        for (key, _) in one_writer.into_iter().filter(|(_, named)| *named && settings.processes > 1) {
+            let words = "has one writer, and several processes were asked for: name PostgreSQL, or no sink at all (--null)";
+            mistakes.add(settings.origin(key).place(key), words);
         }
         if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
     }

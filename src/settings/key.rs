@@ -205,6 +205,7 @@ impl Key {
     pub const fn purpose(self) -> &'static str {
         match self {
             Key::Dumps => "the folder that holds a month's dump files, discogs_20251201_artists.xml.gz and so on",
+            Key::Processes => "how many processes work as one",
             Key::Process => "which of the processes this one is, from 0 on",
             Key::Hostfile => "the file that names all processes, a line such as worker-0:2101 each, that of process 0 first",
             Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
@@ -229,9 +230,12 @@ pub(super) const PREFIX: &str = "DISCODIFF_";
 /// The variable that names the settings file.
 pub(super) const CONFIG_VARIABLE: &str = "DISCODIFF_CONFIG";
 
-/// Whether a variable is ours but no setting: it names the file, or is for the tests.
+/// The variable that tells a process which other one started it and supervises it.
+pub const SUPERVISOR_VARIABLE: &str = "DISCODIFF_SUPERVISOR";
+
+/// Whether a variable is ours but no setting: it names the file, comes from a supervisor, or is for the tests.
 pub(super) fn is_exempt(variable: &str) -> bool {
-    matches!(variable, CONFIG_VARIABLE | "DISCODIFF_REAL_DUMPS") || variable.starts_with("DISCODIFF_TEST_")
+    matches!(variable, CONFIG_VARIABLE | SUPERVISOR_VARIABLE | "DISCODIFF_REAL_DUMPS") || variable.starts_with("DISCODIFF_TEST_")
 }
 
 /// The setting that was probably meant by an unknown name, given as in the settings file.

@@ -32,7 +32,7 @@ pub use flags::{
     ClusterFlags, DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, MonitorFlags, OutputFlags, PostgresFlags, RecoveryFlags, RunFlags,
     SinkFlags, StateFlags, StoreFlags, TableFlags,
 };
-pub use key::Key;
+pub use key::{Key, SUPERVISOR_VARIABLE};
 pub use load::load;
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use resolve::resolve;

@@ -235,7 +235,8 @@ fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read()
     }
     // What one process alone can write.
     for ran in Together::start(&home, (2, 1), &refresh(&months[0], "--sqlite store.sqlite"), "", |_| String::new()).ended() {
-        ran.refused(&["sqlite is written to by one process only"]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
+        ran.said(&["--sqlite: has one writer, and several processes were asked for"]);
     }
     // Who does not come is named.
     let mut alone = Together::start(&home, (2, 1), &line, "assembling=return(2)", |_| String::new());
@@ -369,7 +370,8 @@ fn a_combination_that_cannot_be_leaves_a_run_that_was_interrupted_to_be_taken_up
     Ran::of(&child.wait_with_output().expect("it ends"));
     let line = refresh(&months[0], "--sqlite store.sqlite");
     for ran in Together::start(&home, (2, 1), &line, "", |_| String::new()).ended() {
-        ran.refused(&["sqlite is written to by one process only"]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
+        ran.said(&["--sqlite: has one writer, and several processes were asked for"]);
     }
     let report =
         Ran::of(&home.refreshing(&months[0], "--sqlite store.sqlite").env("FAILPOINTS", BLOCKS).output().expect("it starts")).json(0);

@@ -5,6 +5,8 @@ mod broken;
 mod broker;
 mod cluster;
 mod cluster_network;
+#[cfg(feature = "failpoints")]
+mod cluster_up;
 mod command_line;
 mod dead_letters;
 mod deletes;
