@@ -163,6 +163,9 @@ impl RefreshArgs {
                 mistakes.add(flag, "is said of topics, and dumps are read from a folder here: say --kafka and --brokers, or leave it out");
             }
         }
+        if self.from.until.is_some() && settings.processes > 1 {
+            mistakes.add("--until", "reads topics that another program fills, as one process alone can: leave out --processes");
+        }
         let one_writer = [
             (Key::Sqlite, settings.sqlite_file().is_some()),
             (Key::Neo4j, settings.neo4j.is_some()),
@@ -179,7 +182,9 @@ impl RefreshArgs {
 
 /// Applies the month, or those that are in the topics, and says what each came to.
 pub fn run(args: &RefreshArgs, settings: &Settings, measures: &Arc<Measures>) -> anyhow::Result<Exit> {
+    let waiting = measures.waits().within("processes");
     let request = Request { cluster: cluster::assemble(settings)?, ..open::request(settings, measures)? };
+    drop(waiting);
     cluster::together(request, settings, |request| applied(args, request, settings))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::course::Phase;
 use super::stages::{Measures, locked};
 use super::words;
 
@@ -62,13 +63,17 @@ impl Pulse {
 
     /// How the run is.
     pub(super) fn health(&self, measures: &Measures) -> Health {
-        let (unmoved, phase) = (self.unmoved(), measures.course().phase().name());
+        let (unmoved, phase) = (self.unmoved(), measures.course().phase());
+        let (waits_for_a_month, phase) = (phase == Phase::Waiting, phase.name());
         let waiting = measures.waits().open();
         if unmoved < still() {
             return Health::Alive(format!("{phase}: moved {} ago", words::duration(unmoved)));
         }
         if let Some((cause, since)) = waiting.first() {
             return Health::Alive(format!("{phase}: waiting for {cause} for {}", words::duration(*since)));
+        }
+        if waits_for_a_month {
+            return Health::Alive(format!("{phase}: for another month for {}", words::duration(unmoved)));
         }
         match locked(&self.0).waited_at.filter(|(at, _)| at.elapsed() < still()) {
             Some((_, cause)) => Health::Alive(format!("{phase}: nothing has moved for {}, waiting for {cause}", words::duration(unmoved))),

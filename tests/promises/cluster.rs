@@ -1,7 +1,8 @@
 //! Several processes: they come to what one comes to, agree before anything is read, keep records at home, and end together.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -392,6 +393,27 @@ fn one_process_that_is_asked_to_stop_stops_all_and_that_is_no_failure_of_any() {
         }
     }
     report(&Together::start(&home, (2, 1), &line, BLOCKS, |_| String::new()).ended(), 0);
+}
+
+#[test]
+fn processes_that_wait_for_a_month_are_alive() {
+    let Some(broker) = Broker::new() else { return };
+    let home = Home::new();
+    let ports: Vec<_> =
+        (0..2).map(|_| TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")).collect();
+    let line = format!("refresh --kafka --follow --state state {} --null", broker.flags());
+    let both = Together::start(&home, (2, 1), &line, "still=return(500)", |process| format!("--listen {}", ports[process]));
+    sleep(Duration::from_secs(5));
+    for port in &ports {
+        let mut answer = String::new();
+        let mut client = TcpStream::connect(port).expect("it listens");
+        client.write_all(b"GET /health HTTP/1.0\r\n\r\n").and_then(|()| client.read_to_string(&mut answer)).expect("an answer");
+        assert!(answer.contains(" 200 ") && answer.contains("alive: waiting: "), "{answer}");
+    }
+    signal(&both.0[0], "TERM");
+    for ran in both.ended() {
+        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    }
 }
 
 fn signal(child: &Child, name: &str) {

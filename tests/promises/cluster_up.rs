@@ -155,6 +155,22 @@ fn a_process_that_is_killed_is_made_good_by_a_restart_and_the_month_comes_to_the
 }
 
 #[test]
+fn a_process_that_hangs_is_killed_and_made_good_by_a_restart() {
+    let home = Home::new();
+    let up = Up::start(&home, &line(&small().folders()[0], "--processes 2 --null"), SLOW);
+    up.until("process 1 is here", 1);
+    sleep(Duration::from_secs(2));
+    let first = up.processes();
+    signal(first[1], "STOP");
+    fault("a process of several stopped under its supervisor");
+    up.until("process 1 is here", 2);
+    gone(&first);
+    let ran = up.ended();
+    ran.json(0);
+    ran.said(&["process 1 has not ended, and is killed", "process 0 ended with status 1: all are started again in 0.1 s (restart 1)"]);
+}
+
+#[test]
 fn mistakes_are_told_once_with_status_2_and_nothing_is_started() {
     let home = Home::new();
     let month = small().folders()[0].display().to_string();
@@ -174,6 +190,7 @@ fn mistakes_are_told_once_with_status_2_and_nothing_is_started() {
         (format!("--processes 2 --dumps {month}"), vec!["default: sqlite: has one writer, and several processes were asked for"]),
         (format!("--processes 2 --dumps {month} --feed f --neo4j bolt://u@h"), vec!["--feed: has one writer", "--neo4j: has one writer"]),
         (format!("--processes 2 --dumps {month} --null --fetch"), vec!["--fetch: is for one process"]),
+        ("--processes 2 --kafka --brokers h:9092 --null --until now".to_owned(), vec!["--until: reads topics that another program fills"]),
         (format!("--processes 2 --dumps {month} --null --follow"), vec!["--follow: is said of topics"]),
         (format!("--processes 2 --dumps {month} --no-such-flag"), vec!["--no-such-flag"]),
         (

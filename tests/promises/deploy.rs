@@ -1,6 +1,6 @@
 //! What docker/ holds, as far as it can be held against the program and the servers without an engine for containers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -28,12 +28,43 @@ fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// All documents of a file.
+fn documents(path: &str) -> Vec<Value> {
+    let parsed = |text: &str| serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text(path).split("\n---\n").map(parsed).collect()
+}
+
+fn of_kind(documents: &[Value], kind: &str) -> Value {
+    documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
+}
+
+fn stateful_set() -> Value {
+    of_kind(&documents("docker/kubernetes/statefulset.yaml"), "StatefulSet")
+}
+
+/// The settings of a pod's container; what it is told of its number is this one.
+fn told(container: &Value, number: usize) -> Vec<(String, String)> {
+    let value = |env: &Value| match env["value"].as_str() {
+        Some(value) => value.to_owned(),
+        None => {
+            assert_eq!(env["valueFrom"]["fieldRef"]["fieldPath"], "metadata.labels['apps.kubernetes.io/pod-index']", "{env}");
+            number.to_string()
+        }
+    };
+    container["env"].as_array().expect("env").iter().map(|env| (env["name"].as_str().expect("a name").to_owned(), value(env))).collect()
+}
+
 fn services(compose: &Value) -> &Map<String, Value> {
     compose["services"].as_object().expect("services")
 }
 
 fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The networks that a service is in, with names of its own there or without.
+fn of_service(service: &Value) -> Vec<String> {
+    service["networks"].as_object().map_or_else(|| strings(&service["networks"]), |named| named.keys().cloned().collect())
 }
 
 /// Whether a service runs the image that is built here.
@@ -66,9 +97,9 @@ fn environments() -> Vec<(&'static str, Vec<(String, String)>)> {
     }
     let cronjob = yaml("docker/kubernetes/cronjob.yaml");
     let container = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
-    let own = container["env"].as_array().expect("env").iter();
-    let own = own.map(|env| (env["name"].as_str().expect("a name").to_owned(), env["value"].as_str().expect("a text").to_owned()));
-    found.push(("cronjob.yaml", image.iter().cloned().chain(own).collect()));
+    found.push(("cronjob.yaml", image.iter().cloned().chain(told(container, 0)).collect()));
+    let container = &stateful_set()["spec"]["template"]["spec"]["containers"][0];
+    found.push(("statefulset.yaml", image.iter().cloned().chain(told(container, 0)).collect()));
     let unit = text("docker/systemd/discodiff.service");
     let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
     // What its file of settings must give, as its passwords say.
@@ -84,6 +115,7 @@ fn command_lines() -> Vec<Vec<String>> {
         services(&compose).values().filter(|service| is_ours(service)).map(|service| strings(&service["command"])).collect();
     let cronjob = yaml("docker/kubernetes/cronjob.yaml");
     lines.push(strings(&cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]));
+    lines.push(strings(&stateful_set()["spec"]["template"]["spec"]["containers"][0]["args"]));
     let unit = text("docker/systemd/discodiff.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/discodiff ")).expect("it starts the program");
     lines.push(start.split_whitespace().map(str::to_owned).collect());
@@ -110,7 +142,7 @@ fn every_setting_that_containers_and_units_give_is_one_that_the_program_takes() 
 #[test]
 fn every_command_line_of_containers_and_units_is_one_that_the_program_takes() {
     let lines = command_lines();
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines.len(), 9, "{lines:?}");
     for line in lines {
         let all = ["discodiff".to_owned()].into_iter().chain(line.clone());
         Cli::try_parse_from(all).unwrap_or_else(|error| panic!("{line:?}: {error}"));
@@ -198,41 +230,140 @@ fn every_container_is_confined_limited_pinned_and_asked_how_it_is() {
                 None => assert!(volumes.contains(from), "{name}: no volume {from}"),
             }
         }
-        assert!(strings(&service["networks"]).iter().all(|network| networks.contains(network)), "{name}");
+        assert!(of_service(service).iter().all(|network| networks.contains(network)), "{name}");
         assert!(strings(&service["secrets"]).iter().all(|secret| secrets.contains(secret)), "{name}");
+        for config in service["configs"].as_array().into_iter().flatten() {
+            let file = &compose["configs"][config["source"].as_str().expect("a config")]["file"];
+            assert!(repository("docker").join(file.as_str().expect("a file")).exists(), "{name}: {config}");
+        }
         for port in strings(&service["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{name}: {port} is open to all");
         }
     }
-    assert_eq!(profiles, ["core", "demo", "observability"].map(str::to_owned).into());
+    assert_eq!(profiles, ["cluster", "core", "demo", "observability"].map(str::to_owned).into());
 }
 
 #[test]
-fn a_pod_is_confined_limited_and_alone_and_has_its_passwords_by_reference() {
+fn pods_are_confined_and_limited_and_have_their_passwords_by_reference() {
     let cronjob = yaml("docker/kubernetes/cronjob.yaml");
+    // One at a time has the state.
     assert_eq!(cronjob["spec"]["concurrencyPolicy"], "Forbid");
-    let pod = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-    let (container, all) = (&pod["containers"][0], &pod["securityContext"]);
-    assert_eq!(all["runAsNonRoot"], true);
-    assert_eq!(all["runAsUser"], 65532);
-    let own = &container["securityContext"];
-    assert_eq!(own["readOnlyRootFilesystem"], true);
-    assert_eq!(own["allowPrivilegeEscalation"], false);
-    assert_eq!(strings(&own["capabilities"]["drop"]), ["ALL"]);
-    for bound in ["requests", "limits"] {
-        assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string());
+    let (of_job, of_process) = (&cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"], &stateful_set()["spec"]["template"]["spec"]);
+    for (pod, mounts, claims, in_file) in [
+        (of_job, 4, &["state", "dumps"][..], "docker/kubernetes/pvc.yaml"),
+        (of_process, 3, &["state"], "docker/kubernetes/statefulset.yaml"),
+    ] {
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["runAsUser"], 65532);
+        for container in pod["containers"].as_array().into_iter().chain(pod["initContainers"].as_array()).flatten() {
+            let own = &container["securityContext"];
+            assert_eq!(own["readOnlyRootFilesystem"], true);
+            assert_eq!(own["allowPrivilegeEscalation"], false);
+            assert_eq!(strings(&own["capabilities"]["drop"]), ["ALL"]);
+            for bound in ["requests", "limits"] {
+                assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string());
+            }
+        }
+        let volumes = pod["volumes"].as_array().expect("volumes");
+        let of = |name: &str| volumes.iter().find(|volume| volume["name"] == name).expect("a volume").clone();
+        let mounted = pod["containers"][0]["volumeMounts"].as_array().expect("mounts");
+        let mounted: BTreeSet<_> = mounted.iter().map(|mount| of(mount["name"].as_str().expect("a name"))["name"].to_string()).collect();
+        assert_eq!(mounted.len(), mounts);
+        assert_eq!(of("secrets")["secret"]["secretName"], "discodiff");
+        for name in claims {
+            let claim = of(name)["persistentVolumeClaim"]["claimName"].as_str().expect("a claim").to_owned();
+            assert!(text(in_file).contains(&format!("name: {claim}\n")), "{claim} is not in {in_file}");
+        }
     }
-    let of =
-        |name: &str| pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == name).expect("a volume").clone();
-    let mounted: BTreeSet<_> =
-        container["volumeMounts"].as_array().expect("mounts").iter().map(|mount| mount["name"].clone().to_string()).collect();
-    assert_eq!(mounted.len(), 4);
-    assert_eq!(of("secrets")["secret"]["secretName"], "discodiff");
-    let claims = text("docker/kubernetes/pvc.yaml");
-    for name in ["state", "dumps"] {
-        let claim = of(name)["persistentVolumeClaim"]["claimName"].as_str().expect("a claim").to_owned();
-        assert!(claims.contains(&format!("name: {claim}\n")), "{claim} is not in pvc.yaml");
+}
+
+/// What each of several processes is told, by its number, and the hostfile's text.
+type Processes = (Vec<BTreeMap<String, String>>, String);
+
+/// Those of the profile `cluster`, with the name under which each is found.
+fn of_compose() -> Processes {
+    let compose = yaml("docker/compose.yml");
+    let ours = services(&compose).iter().filter(|(_, service)| is_ours(service) && strings(&service["profiles"]) == ["cluster"]);
+    let hosts = text("docker/cluster/hosts");
+    let named: Vec<_> = hosts.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut told = Vec::new();
+    for ((name, service), line) in ours.zip(&named) {
+        // In their own network only: a process listens at the address that its name stands for.
+        assert_eq!(service["networks"]["processes"]["aliases"][0], line.trim_end_matches(":2101"), "{name}");
+        assert!(!services(&compose).contains_key(line.trim_end_matches(":2101")));
+        assert!(strings(&service["volumes"]).contains(&"state:/var/lib/discodiff".to_owned()), "{name}");
+        let environment = service["environment"].as_object().expect("settings").iter();
+        told.push(environment.map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect());
+        let config = &service["configs"][0];
+        assert_eq!((&config["source"], &config["target"]), (&"hosts".into(), &service["environment"]["DISCODIFF_HOSTFILE"]), "{name}");
     }
+    assert_eq!((compose["networks"]["processes"]["internal"].clone(), told.len()), (true.into(), named.len()));
+    (told, hosts)
+}
+
+/// Those of the StatefulSet.
+fn of_kubernetes() -> Processes {
+    let all = documents("docker/kubernetes/statefulset.yaml");
+    let [set, service, hosts, claim, policy] =
+        ["StatefulSet", "Service", "ConfigMap", "PersistentVolumeClaim", "NetworkPolicy"].map(|kind| of_kind(&all, kind));
+    let (spec, pod) = (&set["spec"], &set["spec"]["template"]["spec"]);
+    let labels = &spec["template"]["metadata"]["labels"];
+    for selector in [&spec["selector"]["matchLabels"], &service["spec"]["selector"], &policy["spec"]["podSelector"]["matchLabels"]] {
+        assert_eq!(selector, labels);
+    }
+    assert_eq!((&service["spec"]["clusterIP"], &service["spec"]["publishNotReadyAddresses"]), (&"None".into(), &true.into()));
+    assert_eq!((&spec["serviceName"], &spec["podManagementPolicy"]), (&service["metadata"]["name"], &"Parallel".into()));
+    assert_eq!(strings(&claim["spec"]["accessModes"]), ["ReadWriteMany"]);
+    let container = &pod["containers"][0];
+    let mount = |name: &str| {
+        let mounts = container["volumeMounts"].as_array().expect("mounts");
+        mounts.iter().find(|mount| mount["name"] == name).expect("a mount")["mountPath"].as_str().expect("a path").to_owned()
+    };
+    let volume = pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == "hosts").expect("a volume");
+    assert_eq!(volume["configMap"]["name"], hosts["metadata"]["name"]);
+    let replicas = usize::try_from(spec["replicas"].as_u64().expect("a number")).expect("small");
+    let told: Vec<BTreeMap<_, _>> = (0..replicas).map(|number| told(container, number).into_iter().collect()).collect();
+    assert_eq!(told[0]["DISCODIFF_HOSTFILE"], format!("{}/hosts", mount("hosts")));
+    let hosts = hosts["data"]["hosts"].as_str().expect("a hostfile").to_owned();
+    let (name, service) = (set["metadata"]["name"].as_str().expect("a name"), service["metadata"]["name"].as_str().expect("a name"));
+    let expected: Vec<_> = (0..replicas).map(|number| format!("{name}-{number}.{service}:2101")).collect();
+    assert_eq!(hosts.lines().collect::<Vec<_>>(), expected);
+    for (probe, path) in [("livenessProbe", "/health"), ("readinessProbe", "/ready")] {
+        assert_eq!(container[probe]["httpGet"]["path"], path);
+    }
+    (told, hosts)
+}
+
+#[test]
+fn processes_of_a_cluster_are_told_alike_but_for_their_number_and_refresh_takes_it() {
+    let home = Home::new();
+    for (place, (told, hosts)) in [("compose.yml", of_compose()), ("statefulset.yaml", of_kubernetes())] {
+        fs::write(home.path("hosts"), &hosts).expect("written");
+        let hosts = discodiff::cluster::hosts(&home.path("hosts"), told.len()).expect("a hostfile");
+        let common = |told: &BTreeMap<String, String>| {
+            let own = ["DISCODIFF_PROCESS", "DISCODIFF_METRICS_FILE"];
+            told.iter()
+                .filter(|(name, _)| !own.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Vec<_>>()
+        };
+        for (number, (settings, host)) in told.iter().zip(&hosts).enumerate() {
+            assert_eq!((&settings["DISCODIFF_PROCESS"], &settings["DISCODIFF_PROCESSES"]), (&number.to_string(), &told.len().to_string()));
+            assert_eq!(common(settings), common(&told[0]), "{place}");
+            // It comes as far as a machine that does not have that name can.
+            let mut command = home.command("refresh --kafka --follow --state state");
+            command.envs(settings).envs([("DISCODIFF_HOSTFILE", "hosts"), ("DISCODIFF_METRICS_FILE", "")]);
+            Ran::of(&command.output().expect("it starts")).refused(&[&format!("cannot listen at {host}, which the hostfile names")]);
+        }
+    }
+    for line in command_lines().iter().filter(|line| line.contains(&"--follow".to_owned())) {
+        assert_eq!(line, &["refresh", "--kafka", "--follow"]);
+    }
+    // The partitions of the topics that the guide has made are shared by them evenly.
+    let guide = text("docker/README.md");
+    let partitions = guide.split("--partitions ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a number");
+    assert_eq!(partitions.parse::<usize>().expect("a number") % of_compose().0.len(), 0);
+    assert_eq!(of_compose().0.len(), of_kubernetes().0.len());
 }
 
 #[test]
@@ -301,7 +432,11 @@ fn versions_in_containers_are_those_that_are_tested_and_released() {
     assert_eq!(image("kafka"), format!("apache/kafka:{}", jar("scripts/kafka/pom.xml", "kafka_2.13")));
     let ours = format!("discodiff:{}", env!("CARGO_PKG_VERSION"));
     assert!(services(&compose).values().filter(|service| is_ours(service)).all(|service| service["image"] == ours.as_str()));
-    assert!(text("docker/kubernetes/cronjob.yaml").contains(&format!("image: {ours}")));
+    for path in ["docker/kubernetes/cronjob.yaml", "docker/kubernetes/statefulset.yaml"] {
+        let text = text(path);
+        let images: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+        assert!(!images.is_empty() && images.iter().all(|image| *image == ours), "{path}: {images:?}");
+    }
     for path in ["docker/README.md", "docker/Dockerfile"] {
         assert!(text(path).contains(&format!("docker build -f docker/Dockerfile -t {ours} .")), "{path} builds an image of another name");
     }

@@ -137,7 +137,8 @@ impl Children {
     }
 
     fn kill(&mut self) {
-        for one in self.all.iter_mut().filter(|one| one.status.is_none()) {
+        for (process, one) in self.all.iter_mut().enumerate().filter(|(_, one)| one.status.is_none()) {
+            tracing::warn!("process {process} has not ended, and is killed");
             // Of no use where it ends just now.
             let _ = one.child.kill();
             one.status = one.child.wait().ok();

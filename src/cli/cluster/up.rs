@@ -93,7 +93,9 @@ pub fn run(settings: &Settings) -> Result<Exit> {
         };
         restarts = if begun.elapsed() < LASTING { restarts + 1 } else { 1 };
         if restarts > RESTARTS {
-            bail!("{lost}, and all were started again {RESTARTS} times in a row: given up; once the cause is gone, the same command goes on");
+            bail!(
+                "{lost}, and all were started again {RESTARTS} times in a row: given up; once the cause is gone, the same command goes on"
+            );
         }
         let pause = pause(restarts);
         tracing::warn!("{lost}: all are started again in {} s (restart {restarts})", pause.as_secs_f64());
