@@ -64,7 +64,7 @@ const LASTING: Duration = Duration::from_secs(300);
 /// The longest pause before they are started again.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long it is waited before a restart: 1 s, 2 s, 4 s and so on, each of them of another length in tests.
+/// How long it is waited before a restart: 1 s, 2 s, 4 s and so on; tests begin with less.
 fn pause(restart: u32) -> Duration {
     let first = || {
         fail::fail_point!("restart-pause", |millis| Duration::from_millis(millis.and_then(|millis| millis.parse().ok()).unwrap_or(1)));
