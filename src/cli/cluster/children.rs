@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::NamedTempFile;
+use uuid::Uuid;
 
 use super::super::exit::Exit;
 use crate::settings::{Key, LogFormat, SUPERVISOR_VARIABLE, Settings};
@@ -176,9 +178,16 @@ impl Drop for Children {
     }
 }
 
+/// Ports below those that systems give to outgoing connections: one of these could take what was free a moment ago.
+const PORTS: Range<u16> = 10_000..30_000;
+
 /// A hostfile for so many processes on this machine, with ports that were free just now.
 fn hosts(processes: usize) -> io::Result<NamedTempFile> {
-    let taken = (0..processes).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<Vec<_>>>()?;
+    let number = PORTS.len() as u128;
+    // Whoever else looks for some begins elsewhere.
+    let first = Uuid::new_v4().as_u128() % number;
+    let ports = (0..number).map(|port| PORTS.start + ((first + port) % number) as u16);
+    let taken: Vec<_> = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(processes).collect();
     let mut file = tempfile::Builder::new().prefix("discodiff-hosts-").tempfile()?;
     taken.iter().try_for_each(|listener| writeln!(file, "{}", listener.local_addr()?))?;
     Ok(file)
