@@ -232,7 +232,7 @@ fn whoever_is_asked_to_stop_all_end_with_status_4_and_none_is_left() {
         gone(&processes);
     }
     // Before they have found each other, and before they are started again.
-    for (words, points) in [("", ""), ("started again", "read-fails=return;restart-pause=return(20000)")] {
+    for (words, points) in [("", SLOW), ("started again", "read-fails=return;restart-pause=return(20000)")] {
         let up = Up::start(&home, &line, points);
         up.until(words, 1);
         sleep(Duration::from_millis(500));

@@ -50,7 +50,7 @@ pub struct Children {
     lines: Vec<JoinHandle<()>>,
     /// When the first of them ended.
     since: Option<Instant>,
-    /// The first that did not end well.
+    /// The first that did not end well, or that a signal ended: the others see its end, and may be gone before it is.
     lost: Option<usize>,
     hosts: NamedTempFile,
 }
@@ -125,7 +125,9 @@ impl Children {
             one.status = one.child.try_wait()?;
             if let Some(status) = one.status {
                 self.since.get_or_insert_with(Instant::now);
-                if !status.success() {
+                if status.signal().is_some() {
+                    self.lost = Some(process);
+                } else if !status.success() {
                     self.lost.get_or_insert(process);
                 }
             }
