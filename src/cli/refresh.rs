@@ -15,8 +15,8 @@ use crate::sources::kafka::Until;
 use crate::telemetry::Measures;
 
 use crate::settings::{
-    ClusterFlags, DumpsFlags, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags, RunFlags,
-    Settings, SinkFlags, StateFlags, load,
+    ClusterFlags, DumpsFlags, FeedPlace, FetchFlags, Flags, Group, KafkaFlags, Key, Mistakes, MonitorFlags, OutputFlags, RecoveryFlags,
+    RunFlags, Settings, SinkFlags, StateFlags, load,
 };
 
 const EXAMPLES: &str = "\
@@ -166,14 +166,9 @@ impl RefreshArgs {
         if self.from.until.is_some() && settings.processes > 1 {
             mistakes.add("--until", "reads topics that another program fills, as one process alone can: leave out --processes");
         }
-        let one_writer = [
-            (Key::Sqlite, settings.sqlite_file().is_some()),
-            (Key::Neo4j, settings.neo4j.is_some()),
-            (Key::DocumentTopics, settings.document_topics.is_some()),
-            (Key::Feed, settings.feed.is_some()),
-        ];
-        for (key, _) in one_writer.into_iter().filter(|(_, named)| *named && settings.processes > 1) {
-            let words = "has one writer, and several processes were asked for: name PostgreSQL, or no sink at all (--null)";
+        let files = [(Key::Sqlite, settings.sqlite_file().is_some()), (Key::Feed, matches!(settings.feed, Some(FeedPlace::File(_))))];
+        for (key, _) in files.into_iter().filter(|(_, named)| *named && settings.processes > 1) {
+            let words = "is a file that one process writes, and several were asked for: name servers or topics, or no sink at all (--null)";
             mistakes.add(settings.origin(key).place(key), words);
         }
         if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }

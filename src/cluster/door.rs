@@ -48,9 +48,9 @@ impl Door {
         Ok(Door { control: for_control, runs: for_runs })
     }
 
-    /// The next process that wants to be led, up to a deadline.
-    pub fn led(&self, deadline: Instant) -> Option<(usize, TcpStream)> {
-        self.control.recv_deadline(deadline).ok()
+    /// The next process that wants to be led; `None` after this time.
+    pub fn led(&self, patience: Duration) -> Option<(usize, TcpStream)> {
+        self.control.recv_timeout(patience).ok()
     }
 
     /// Takes no more processes that want to be led.
@@ -102,7 +102,7 @@ pub fn knock(address: &str, opening: Opening, deadline: Instant, over: impl Fn()
             }
             Err(error) => error,
         };
-        if Instant::now() + PAUSE > deadline || over() {
+        if over() || Instant::now() + PAUSE > deadline {
             return Err(anyhow!(error).context(format!("cannot connect to {address}")));
         }
         thread::sleep(PAUSE);

@@ -43,7 +43,7 @@ pub struct Opening {
 pub struct Terms {
     /// The program's version.
     pub version: String,
-    /// sha256 of the program's file, in hexadecimal.
+    /// A digest of the program's file, in hexadecimal.
     pub binary: String,
     /// All workers.
     pub peers: Peers,

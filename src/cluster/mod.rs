@@ -20,6 +20,8 @@ mod hostfile;
 mod link;
 mod message;
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::path::Path;
@@ -32,6 +34,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::Peers;
 use crate::sources::{Stop, StoppedOnRequest};
@@ -53,6 +56,11 @@ fn assembling() -> Duration {
 
 /// How long a process that was not answered waits before it tries again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How often who waits looks whether it is of any use still.
+const LOOK: Duration = Duration::from_millis(100);
+
+const UNLED: &str = "process 0 does not lead this process";
 
 /// How long it is waited for the others to end too.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -148,12 +156,14 @@ impl Shared {
 enum Answer {
     Agreed,
     Refused(String),
+    /// Somebody wants process 0 to stop.
+    Stopped,
 }
 
 impl Cluster {
     /// Finds the other processes. Process 0 waits for all and compares what they were told; an error says who is missing, or who differs
-    /// in what.
-    pub fn assemble(process: usize, terms: &Terms, hosts: Vec<String>) -> Result<Cluster> {
+    /// in what. `stop`: the user wants this process to stop.
+    pub fn assemble(process: usize, terms: &Terms, hosts: Vec<String>, stop: &AtomicBool) -> Result<Cluster> {
         let (peers, deadline) = (terms.peers, Instant::now() + assembling());
         let door = Door::open(&hosts[process])?;
         let ((for_messages, messages), (for_asides, asides)) = (unbounded(), unbounded());
@@ -161,13 +171,15 @@ impl Cluster {
         let (traffic, controls, shared) = (Arc::default(), Vec::new(), Arc::default());
         let mut cluster = Cluster { process, peers, traffic, hosts, door, controls, messages, asides, shared };
         if process == 0 {
-            let found = cluster.gather(terms, deadline)?;
+            let found = cluster.gather(terms, deadline, stop)?;
             cluster.door.close();
             for (other, socket) in found {
                 cluster.controls.push(cluster.control(other, socket, heard.clone())?);
             }
         } else {
-            let socket = cluster.join(terms, deadline).context("process 0 does not lead this process")?;
+            let socket = cluster.join(terms, deadline, stop);
+            let socket = if stop.load(Ordering::Relaxed) { Err(StoppedOnRequest.into()) } else { socket };
+            let socket = socket.map_err(|error| if error.is::<StoppedOnRequest>() { error } else { error.context(UNLED) })?;
             cluster.controls.push(cluster.control(0, socket, heard)?);
         }
         Ok(cluster)
@@ -182,10 +194,14 @@ impl Cluster {
         1..self.peers.processes
     }
 
-    fn gather(&self, terms: &Terms, deadline: Instant) -> Result<Vec<(usize, TcpStream)>> {
+    fn gather(&self, terms: &Terms, deadline: Instant, stop: &AtomicBool) -> Result<Vec<(usize, TcpStream)>> {
         let mut found: Vec<(usize, TcpStream)> = Vec::new();
-        let all_agree = self.compare(terms, deadline, &mut found);
-        let answer = all_agree.as_ref().map_or_else(|error| Answer::Refused(format!("{error:#}")), |()| Answer::Agreed);
+        let all_agree = self.compare(terms, deadline, stop, &mut found);
+        let answer = match &all_agree {
+            Ok(()) => Answer::Agreed,
+            Err(error) if error.is::<StoppedOnRequest>() => Answer::Stopped,
+            Err(error) => Answer::Refused(format!("{error:#}")),
+        };
         for (process, socket) in &mut found {
             let told = send(socket, &answer);
             if all_agree.is_ok() {
@@ -196,9 +212,15 @@ impl Cluster {
     }
 
     /// Takes those who come into `found`, until all are there.
-    fn compare(&self, terms: &Terms, deadline: Instant, found: &mut Vec<(usize, TcpStream)>) -> Result<()> {
+    fn compare(&self, terms: &Terms, deadline: Instant, stop: &AtomicBool, found: &mut Vec<(usize, TcpStream)>) -> Result<()> {
         while found.len() < self.others().len() {
-            let Some((process, mut socket)) = self.door.led(deadline) else {
+            let Some((process, mut socket)) = self.door.led(LOOK) else {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(StoppedOnRequest.into());
+                }
+                if Instant::now() < deadline {
+                    continue;
+                }
                 let missing = self.others().filter(|process| !found.iter().any(|(other, _)| other == process));
                 let named: Vec<_> = missing.map(|process| format!("process {process} ({})", self.hosts[process])).collect();
                 bail!("{} did not come within {} s", named.join(", "), assembling().as_secs());
@@ -226,17 +248,18 @@ impl Cluster {
         Ok(())
     }
 
-    fn join(&self, terms: &Terms, deadline: Instant) -> Result<TcpStream> {
+    fn join(&self, terms: &Terms, deadline: Instant, stop: &AtomicBool) -> Result<TcpStream> {
         let opening = Opening { magic: MAGIC, purpose: Purpose::Control, process: self.process };
         loop {
-            let mut socket = knock(&self.hosts[0], opening, deadline, || false)?;
+            let mut socket = knock(&self.hosts[0], opening, deadline, || stop.load(Ordering::Relaxed))?;
             // A little more, so that it can say who is missing.
-            socket.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now()) + LEAVING))?;
-            match send(&mut socket, terms).and_then(|()| receive(&mut socket)) {
+            let over = || stop.load(Ordering::Relaxed) || Instant::now() > deadline + LEAVING;
+            match send(&mut socket, terms).and_then(|()| answered(&socket, over)).and_then(|()| receive(&mut socket)) {
                 Ok(Answer::Agreed) => return Ok(socket),
                 Ok(Answer::Refused(words)) => bail!(words),
+                Ok(Answer::Stopped) => return Err(StoppedOnRequest.into()),
                 // It was one that is ending, or has begun without this process.
-                Err(error) if Instant::now() > deadline => return Err(error).context("it has not answered"),
+                Err(error) if over() || Instant::now() > deadline => return Err(error).context("it has not answered"),
                 Err(_) => thread::sleep(AGAIN),
             }
         }
@@ -343,7 +366,6 @@ impl Cluster {
     }
 
     fn take(&self, stop: &AtomicBool) -> Result<(usize, Message)> {
-        const LOOK: Duration = Duration::from_millis(100);
         loop {
             match self.messages.recv_timeout(LOOK) {
                 Ok((_, Message::Failed(_) | Message::Stopped)) => {}
@@ -383,9 +405,35 @@ impl Cluster {
     }
 }
 
+/// Of a program's file, which nobody forges: of its length and beginning. What is behind that is for debuggers, and several times as much.
+fn digest_of(path: &Path) -> io::Result<String> {
+    const BEGINNING: u64 = 48 << 20;
+    let (file, mut hasher, mut buffer) = (File::open(path)?, Xxh3::new(), vec![0; 1 << 18]);
+    hasher.update(&file.metadata()?.len().to_le_bytes());
+    let mut beginning = file.take(BEGINNING);
+    loop {
+        match beginning.read(&mut buffer)? {
+            0 => return Ok(format!("{:032x}", hasher.digest128())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Waits until something has come, or it is of no use any more.
+fn answered(socket: &TcpStream, over: impl Fn() -> bool) -> io::Result<()> {
+    socket.set_read_timeout(Some(LOOK))?;
+    loop {
+        match socket.peek(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) && !over() => {}
+            // The rest is on its way.
+            done => return done.and_then(|_| socket.set_read_timeout(Some(LEAVING))),
+        }
+    }
+}
+
 /// What all processes must agree in, as this one was told it.
 pub fn terms(peers: Peers, settings: Vec<(String, String)>) -> Result<Terms> {
     let binary = std::env::current_exe().context("cannot find the program's own file")?;
-    let (_, binary) = crate::sources::sha256_of_file(&binary).with_context(|| format!("cannot read {}", Path::display(&binary)))?;
+    let binary = digest_of(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
     Ok(Terms { version: env!("CARGO_PKG_VERSION").to_owned(), binary, peers, settings })
 }

@@ -237,7 +237,7 @@ fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read()
     // What one process alone can write.
     for ran in Together::start(&home, (2, 1), &refresh(&months[0], "--sqlite store.sqlite"), "", |_| String::new()).ended() {
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
-        ran.said(&["--sqlite: has one writer, and several processes were asked for"]);
+        ran.said(&["--sqlite: is a file that one process writes, and several were asked for"]);
     }
     // Who does not come is named.
     let mut alone = Together::start(&home, (2, 1), &line, "assembling=return(2)", |_| String::new());
@@ -372,7 +372,7 @@ fn a_combination_that_cannot_be_leaves_a_run_that_was_interrupted_to_be_taken_up
     let line = refresh(&months[0], "--sqlite store.sqlite");
     for ran in Together::start(&home, (2, 1), &line, "", |_| String::new()).ended() {
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
-        ran.said(&["--sqlite: has one writer, and several processes were asked for"]);
+        ran.said(&["--sqlite: is a file that one process writes, and several were asked for"]);
     }
     let report =
         Ran::of(&home.refreshing(&months[0], "--sqlite store.sqlite").env("FAILPOINTS", BLOCKS).output().expect("it starts")).json(0);
@@ -390,6 +390,17 @@ fn one_process_that_is_asked_to_stop_stops_all_and_that_is_no_failure_of_any() {
         signal(&both.0[asked], "TERM");
         for ran in both.ended() {
             assert_eq!(ran.status, Some(4), "{}", ran.stderr);
+        }
+    }
+    // One that waits for the other too.
+    for alone in 0..2 {
+        let mut both = Together::start(&home, (2, 1), &line, "", |_| String::new());
+        let mut gone = both.0.remove(1 - alone);
+        gone.kill().and_then(|()| gone.wait()).expect("killed");
+        sleep(Duration::from_secs(1));
+        signal(&both.0[0], "TERM");
+        for ran in both.ended() {
+            assert_eq!(ran.status, Some(4), "{alone}: {}", ran.stderr);
         }
     }
     report(&Together::start(&home, (2, 1), &line, BLOCKS, |_| String::new()).ended(), 0);

@@ -109,7 +109,9 @@ impl Machines {
 
 impl Drop for Machines {
     fn drop(&mut self) {
-        self.0.iter().for_each(|name| drop(ip(&["netns", "del", name])));
+        for name in &self.0 {
+            let _ = ip(&["netns", "del", name]);
+        }
     }
 }
 

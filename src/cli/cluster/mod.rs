@@ -73,7 +73,7 @@ pub fn assemble(settings: &Settings) -> Result<Option<Arc<Cluster>>> {
     let hostfile = settings.hostfile.as_deref().context("no hostfile was named")?;
     let hosts = cluster::hosts(hostfile, settings.processes)?;
     let terms = cluster::terms(Peers { processes: settings.processes, workers: settings.workers }, settings.common())?;
-    Ok(Some(Arc::new(Cluster::assemble(settings.process, &terms, hosts)?)))
+    Ok(Some(Arc::new(Cluster::assemble(settings.process, &terms, hosts, open::stop_requested())?)))
 }
 
 /// Does this process's part of a command: process 0 leads, and `work` is its part. However that ends, the others are told.
