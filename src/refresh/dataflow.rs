@@ -95,6 +95,7 @@ pub struct SavedLinks {
     /// Edges that several records may assert.
     pub edges: Part,
     /// Codes of the dictionary that are used in them.
+    #[serde(skip)]
     pub used: RoaringBitmap,
     /// Records of each kind whose links were asked for and did not come.
     pub held: PerKind<u64>,
