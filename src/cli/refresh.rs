@@ -41,7 +41,7 @@ Examples:
       the same, and then each month that comes, until Ctrl-C or SIGTERM
   discodiff refresh --kafka --brokers kafka:9092 --topic-prefix theirs --state state --until now
       apply what another program has published to theirs.artists and so on; nothing is deleted
-  discodiff refresh --kafka --brokers kafka:9092 --state /shared/state --null \
+  discodiff refresh --kafka --brokers kafka:9092 --state /shared/state --null \\
       --processes 3 --process 0 --hostfile hosts
       the same by three processes, here the first: the others are given --process 1 and 2
   discodiff refresh --dumps 2025-12 --state state --listen 9599 --metrics-file refresh.prom
