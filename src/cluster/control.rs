@@ -24,6 +24,10 @@ pub enum Message {
     Alive,
     /// What the others are to do, from process 0.
     Task(Vec<u8>),
+    /// A process has made ready for the task, and only connecting is left.
+    Ready,
+    /// All have, from process 0.
+    Connect,
     /// What a process came to.
     Outcome(Vec<u8>),
     /// What is said while a task is done, between who does it there and here.

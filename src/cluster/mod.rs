@@ -7,7 +7,8 @@
 //!      │ ═════════════ control: a sign of life each 0.5 s ═════ │   silence of 5 s, or an end: all end, with words
 //!      │ ───────────── Task ──────────────────────────────────> │   one a snapshot
 //!      │ <──────────── asides: checkpoints ───────────────────> │
-//!      │ <════════════ timely, each with each ════════════════> │   progress, tallies, verdicts: no record
+//!      │ <──────────── Ready, and to all: Connect ────────────> │   however long it takes to make ready
+//!      │ <════════════ timely, each with each ════════════════> │   progress, tallies, verdicts; for a graph nodes and edges: no record
 //!      │ <──────────── Outcome, or Failed ───────────────────── │
 //!      │ ───────────── Finished ──────────────────────────────> │
 //! ```
@@ -65,7 +66,7 @@ const UNLED: &str = "process 0 does not lead this process";
 /// How long it is waited for the others to end too.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// How long all may take to connect for a run, once they have agreed: each opens its sinks before. Who is lost is found sooner.
+/// How long all may take to connect for a run, once all are ready. Who is lost is found sooner.
 const CONNECTING: Duration = Duration::from_secs(60);
 
 /// A process's part in a cluster.
@@ -305,7 +306,7 @@ impl Cluster {
 
     /// What is to be done next; `None`: nothing any more. `stop`: the user wants this process to stop.
     pub fn next_task(&self, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
-        match self.take(stop)? {
+        match self.take(|| stop.load(Ordering::Relaxed))? {
             (_, Message::Task(task)) => Ok(Some(task)),
             (_, Message::Finished) => Ok(None),
             (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
@@ -319,10 +320,15 @@ impl Cluster {
 
     /// Tells the others why this process ends before all is done: their runs end too.
     pub fn fail(&self, error: &anyhow::Error) {
+        self.warn(error);
+        self.leave();
+    }
+
+    /// The same before this process has let go of all that it holds.
+    pub fn warn(&self, error: &anyhow::Error) {
         let message = if error.is::<StoppedOnRequest>() { Message::Stopped } else { Message::Failed(format!("{error:#}")) };
         // Each for itself: whoever does not hear it any more has gone, or sees this process go.
         self.controls.iter().for_each(|control| drop(control.send(&message)));
-        self.leave();
     }
 
     /// Tells the others that nothing more is to be done.
@@ -357,7 +363,7 @@ impl Cluster {
     pub fn outcomes(&self, stop: &AtomicBool) -> Result<Vec<Vec<u8>>> {
         let mut outcomes: Vec<Option<Vec<u8>>> = self.others().map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
-            match self.take(stop)? {
+            match self.take(|| stop.load(Ordering::Relaxed))? {
                 (process, Message::Outcome(outcome)) => outcomes[process - 1] = Some(outcome),
                 (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
             }
@@ -365,7 +371,7 @@ impl Cluster {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    fn take(&self, stop: &AtomicBool) -> Result<(usize, Message)> {
+    fn take(&self, over: impl Fn() -> bool) -> Result<(usize, Message)> {
         loop {
             match self.messages.recv_timeout(LOOK) {
                 Ok((_, Message::Failed(_) | Message::Stopped)) => {}
@@ -375,10 +381,27 @@ impl Cluster {
             if let Some(error) = self.shared.why() {
                 return Err(error);
             }
-            if stop.load(Ordering::Relaxed) {
+            if over() {
                 return Err(StoppedOnRequest.into());
             }
         }
+    }
+
+    /// Waits until all have opened what they need.
+    fn ready(&self, stop: &Stop) -> Result<()> {
+        let wanted = if self.leads() {
+            self.others().len()
+        } else {
+            self.say(&Message::Ready)?;
+            1
+        };
+        for _ in 0..wanted {
+            match (self.leads(), self.take(|| stop.is_set())?) {
+                (true, (_, Message::Ready)) | (false, (_, Message::Connect)) => {}
+                (_, (process, _)) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+            }
+        }
+        if self.leads() { self.say(&Message::Connect) } else { Ok(()) }
     }
 
     fn gone(&self, process: usize, error: &std::io::Error) -> anyhow::Error {
@@ -387,6 +410,7 @@ impl Cluster {
 
     /// Connections to all others for one run, in the order of processes; none to itself. When one is lost, the run is stopped.
     pub fn links(&self, run: Uuid, stop: &Stop) -> Result<Vec<Option<Link>>> {
+        self.ready(stop)?;
         let deadline = Instant::now() + CONNECTING;
         let opening = Opening { magic: MAGIC, purpose: Purpose::Run(run), process: self.process };
         let mut sockets: Vec<(usize, TcpStream)> = Vec::new();

@@ -218,7 +218,8 @@ impl OneTick<'_> {
                     if let Event::Held(key) = &other {
                         held[key.kind()] += 1;
                     }
-                    if flow.graph {
+                    // A graph keeps no letters.
+                    if flow.graph && !matches!(other, Event::DeadLetter(_)) {
                         graph.give(other);
                     }
                 }

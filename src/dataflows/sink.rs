@@ -78,14 +78,13 @@ pub fn sink<'scope>(
                 let tick = *held.time();
                 let (_, part) = stash.entry(tick).or_insert_with(|| (held, Part::new(tick)));
                 for event in data.drain(..) {
-                    let bytes = match &event {
+                    match &event {
                         Event::Change(Change { key, verdict, .. }) if !run.concerns(*key, Some(*verdict)) => continue,
                         Event::Held(key) if !run.concerns(*key, None) => continue,
                         Event::DeadLetter(letter) if run.kinds[letter.kind].is_none() => continue,
-                        Event::Change(change) => change.bytes(),
-                        Event::Edge(change) => change.edge.bytes(),
-                        _ => 0,
-                    };
+                        _ => {}
+                    }
+                    let bytes = event.bytes();
                     part.bytes += bytes;
                     match &event {
                         Event::Change(Change { verdict: Verdict::Delete, .. }) | Event::Edge(_) => *ahead.entry(tick).or_default() += bytes,

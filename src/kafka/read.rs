@@ -113,9 +113,9 @@ pub fn offsets(consumer: &BaseConsumer<Heard>, names: &[(String, usize)], which:
     names.iter().flat_map(|(name, partitions)| (0..*partitions).map(|partition| offset(name, partition))).collect()
 }
 
-/// Waits until everything in these topics is seen by who reads what is committed: a commit is answered some milliseconds before. Gives up
-/// without a word where another producer has a transaction open.
-pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
+/// Waits until everything in these topics is seen by who reads what is committed: a commit is answered some milliseconds before. False
+/// where another producer has a transaction open for long.
+pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<bool> {
     let committed = client::reader(topics, "discodiff", 1, false)?;
     let all = topics
         .brokers
@@ -127,8 +127,11 @@ pub fn until_seen(topics: &Topics, names: &[(String, usize)]) -> Result<()> {
     let all = Closing::new(all);
     let begun = Instant::now();
     let ends = offsets(&all, names, Offset::End)?;
-    while offsets(&committed, names, Offset::End)?.iter().zip(&ends).any(|(seen, end)| seen < end) && begun.elapsed() < ANSWER {
+    while offsets(&committed, names, Offset::End)?.iter().zip(&ends).any(|(seen, end)| seen < end) {
+        if begun.elapsed() > ANSWER {
+            return Ok(false);
+        }
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
+    Ok(true)
 }

@@ -122,3 +122,14 @@ pub enum Event {
     /// All of the kind's events have been given, deletes included. One from each worker.
     End(Kind),
 }
+
+impl Event {
+    /// Bytes that it holds on to, for bounding what is in flight.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Event::Change(change) => change.bytes(),
+            Event::Edge(change) => change.edge.bytes(),
+            Event::DeadLetter(_) | Event::Held(_) | Event::End(_) => 0,
+        }
+    }
+}

@@ -161,6 +161,10 @@ pub fn apply(
     let gently = scribe.is_some();
     let end = move |stop: &Stop| if gently { trail.end() } else { stop.fail(StoppedOnRequest.into()) };
     let outcomes = watched(&reading, request, || end(&stop), || dataflow::run(setting, equipment));
+    // Before writers are waited for, which may be waiting for a server.
+    if let (Err(error), Some(cluster)) = (&outcomes, &request.cluster) {
+        cluster.warn(error);
+    }
     // On every way out the reader is let go of, and the writers have ended.
     budget.close();
     let mut reports = Vec::with_capacity(threads.len());

@@ -1,5 +1,7 @@
 //! What processes beside the first do, and what the first tells them.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::apply::{Applied, Kept, Target, apply};
 use super::checkpoints::adopt_texts;
@@ -48,6 +51,8 @@ struct Source {
     name: String,
     bytes: u64,
     sha256: String,
+    /// What its beginning and end are, where it is a file: a gzip file ends with a checksum of all that is in it.
+    ends: Option<u64>,
     /// Where it is read from topics: what was published, and why its records cannot be counted.
     topic: Option<(Attempt, Option<String>)>,
 }
@@ -88,12 +93,12 @@ impl Task {
         let mut sources = PerKind::default();
         for (kind, file) in snapshot.files.iter().filter(|(kind, _)| plan.read[*kind]) {
             let Some(file) = file else { continue };
-            let topic = match &file.place {
-                Place::File(_) => None,
-                Place::Topic(stretch) => Some((stretch.attempt.clone(), stretch.uncounted().map(str::to_owned))),
+            let (ends, topic) = match &file.place {
+                Place::File(path) => (Some(ends_of(path)?), None),
+                Place::Topic(stretch) => (None, Some((stretch.attempt.clone(), stretch.uncounted().map(str::to_owned)))),
                 Place::Unmarked(_) => bail!(UNMARKED),
             };
-            sources[kind] = Some(Source { name: file.name.clone(), bytes: file.bytes, sha256: file.sha256.clone(), topic });
+            sources[kind] = Some(Source { name: file.name.clone(), bytes: file.bytes, sha256: file.sha256.clone(), ends, topic });
         }
         let sinks = sinks.iter().map(|(sink, run)| (sink.name().to_owned(), (*run).clone(), sink.pass())).collect();
         let (manifest, plan, checkpoint) = (manifest.clone(), plan.clone(), kept.checkpoint.clone());
@@ -189,9 +194,7 @@ pub fn led(
 }
 
 fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<dyn Sink>]) -> Result<Outcome> {
-    // Each run's epoch has an id that no other has.
-    let begun = State::look(&request.state)?.manifest().begun.as_ref().map(|begun| begun.epoch);
-    if begun != Some(task.plan.epoch) {
+    if State::run_in(&request.state) != Some(task.run) {
         bail!("{} is not the folder in which process 0 keeps the state: all processes need the same one", request.state.display());
     }
     let names = sinks.iter().map(|sink| sink.name());
@@ -227,6 +230,20 @@ fn dictionary(folder: &Path, task: &Task) -> Result<Dictionary> {
     Ok(dictionary)
 }
 
+/// A digest of a file's first and last bytes.
+fn ends_of(path: &Path) -> Result<u64> {
+    const SIZE: u64 = 1 << 16;
+    let read = || {
+        let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+        file.by_ref().take(SIZE).read_to_end(&mut bytes)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(SIZE)))?;
+        file.take(SIZE).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(xxh3_64(&bytes))
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
 fn found(source: &Source, kind: Kind, sources: &Sources<'_>) -> Result<DumpFile> {
     let place = match (&source.topic, sources) {
         (None, Sources::Dumps(folder)) => {
@@ -238,6 +255,9 @@ fn found(source: &Source, kind: Kind, sources: &Sources<'_>) -> Result<DumpFile>
                     path.display(),
                     source.bytes
                 );
+            }
+            if Some(ends_of(&path)?) != source.ends {
+                bail!("{} is not what process 0 reads, though as long: each process needs the same dumps", path.display());
             }
             Place::File(path)
         }

@@ -8,6 +8,7 @@
 //! A run that ends anywhere on the way leaves the generation before in force; the next run of the same snapshot takes the same epoch
 //! up again, and writes the same things again.
 
+mod abroad;
 mod account;
 mod apply;
 mod checkpoints;
@@ -274,6 +275,7 @@ fn refresh_opened(
     if let Some(cluster) = cluster {
         let sinks: Vec<_> = sinks.iter().map(|sink| &**sink).zip(&runs).collect();
         let task = Task::of(&before, &plan, &snapshot, &sinks, &kept)?;
+        state.name_run(task.run)?;
         task.assign(cluster)?;
         kept.run = Some(task.run);
     }

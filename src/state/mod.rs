@@ -6,6 +6,7 @@
 //!   DIR/g7-0.links         likewise, once a graph is kept: what each record asserts; g7-0.edges: by how many an edge is asserted
 //!   DIR/g7.dictionary      the names and properties in them
 //!   DIR/checkpoint         up to where an epoch that is not complete is done, and DIR/e8-0.journal: what happened in it so far
+//!   DIR/run                what the last run of several processes is called: whoever finds it here has the same folder
 //!   DIR/lock               held while a program works on the state
 //! ```
 //!
@@ -36,6 +37,7 @@ use crate::disk;
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
+const RUN: &str = "run";
 
 /// A state's folder, locked.
 #[derive(Debug)]
@@ -112,6 +114,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Notes what a run of several processes is called, before they are told of it.
+    pub fn name_run(&self, run: Uuid) -> Result<(), StateError> {
+        write_durably(&self.folder, RUN, run.to_string().as_bytes())
+    }
+
+    /// What was noted so last in this folder.
+    pub fn run_in(folder: &Path) -> Option<Uuid> {
+        fs::read_to_string(folder.join(RUN)).ok()?.parse().ok()
     }
 
     /// Takes the checkpoint away, durably, and the journals.

@@ -141,7 +141,7 @@ struct Work {
 impl Work {
     fn run(&mut self, notes: &Receiver<Note>) -> Result<()> {
         self.scribe.measures.course().checkpoint_taken();
-        let words = self.scribe.cluster.as_ref().map_or_else(never, |cluster| cluster.asides().clone());
+        let mut words = self.scribe.cluster.as_ref().map_or_else(never, |cluster| cluster.asides().clone());
         loop {
             self.look_at_the_end();
             if self.leads() && self.asked.is_none() && (self.ending.is_some() || Instant::now() >= self.next) {
@@ -154,8 +154,10 @@ impl Work {
                     Ok(Note::Done(worker, below)) => self.has_come(worker, below)?,
                     Err(_) => return Ok(()),
                 },
-                recv(words) -> heard => if let Ok((process, word)) = heard {
-                    self.hear(process, &word)?;
+                recv(words) -> heard => match heard {
+                    Ok((process, word)) => self.hear(process, &word)?,
+                    // All others are gone, and the run is about to end.
+                    Err(_) => words = never(),
                 },
                 default(wait) => {}
             }
@@ -286,7 +288,8 @@ impl Work {
             None => Ok(()),
             Some((Question::Come, _)) => {
                 let came = answers.filter_map(|answer| if let Answer::Came(below, next) = answer { Some((below, next)) } else { None });
-                let (below, next) = came.reduce(|ours, theirs| (ours.0.min(theirs.0), ours.1.max(theirs.1))).unwrap_or_default();
+                // No tick is done that one of the readers has not passed.
+                let (below, next) = came.reduce(|ours, theirs| (ours.0.min(theirs.0), ours.1.min(theirs.1))).unwrap_or_default();
                 self.is_last = self.ending.is_some() && below >= next;
                 self.ask(Question::Stand(below))
             }

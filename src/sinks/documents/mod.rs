@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::kafka::{Place, Progress, Session, unanswered};
+use super::tables::fenced;
 use super::{Documents, Epoch, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use crate::kafka::read;
 use crate::kafka::topics::{COMPACTED, COMPACTED_DOCUMENTS, Count, Wanted};
@@ -149,6 +150,9 @@ impl Sink for DocumentTopics {
             }
         }
         session.transact(|_| Ok(()))?;
+        if run.peers.processes > 1 {
+            session.until_seen(Vec::new())?;
+        }
         let partitions = PerKind::from_fn(|kind| counts[kind.index()]);
         let writing = Arc::new(Mutex::new(Writing { session, partitions }));
         self.writing = Some(Arc::clone(&writing));
@@ -163,6 +167,9 @@ impl Sink for DocumentTopics {
         let process = workers.start / run.peers.workers;
         let (session, _) = Session::<PerKind<Held>>::join(self.place.clone(), process, pass)?;
         let partitions = PerKind::from_fn(|kind| session.progress.of[kind].partitions);
+        if run.kinds.iter().any(|(kind, read)| read.is_some() && session.progress.of[kind].begun != Some(run.epoch)) {
+            return Err(fenced(&format!("the topics {}.*", self.place.topics.prefix)));
+        }
         let writing = Arc::new(Mutex::new(Writing { session, partitions }));
         Ok(vec![Box::new(DocumentWriter::new(writing, run.clone(), false))])
     }

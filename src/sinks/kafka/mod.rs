@@ -76,6 +76,19 @@ impl Place {
         topics::ensure(&self.topics, wanted, &format!("name other topics with {}", self.setting)).map_err(unanswered)
     }
 
+    /// Waits until what other processes had open in the progress topic is over: what was committed behind it is not seen before.
+    fn settle(&self) -> Result<(), SinkError> {
+        let progress = self.topics.progress();
+        if read::until_seen(&self.topics, &[(progress.clone(), 1)]).map_err(unanswered)? {
+            return Ok(());
+        }
+        Err(SinkError {
+            class: Class::Retry,
+            message: format!("another process has a transaction open in the topic {progress}"),
+            source: None,
+        })
+    }
+
     /// All records of the progress topic, which must be there.
     pub fn records(&self) -> Result<Records, SinkError> {
         let mut records = Records::new();
@@ -198,13 +211,14 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
             // Whoever opens one of these ids again finds the number raised from then on.
             session.transact(|_| Ok(()))?;
             (1..before).try_for_each(|process| session.place.open(process, false).map(drop))?;
+            session.place.settle()?;
             records = session.place.records()?;
         }
         session.progress.processes = run.peers.processes;
         Ok((session, records))
     }
 
-    /// What other processes need for [`Session::join`], once something was committed.
+    /// What other processes need for [`Session::join`], once something was committed and is seen.
     pub fn pass(&self) -> Option<String> {
         serde_json::to_string(&Pass { run: self.progress.run, store: self.progress.store }).ok()
     }
@@ -214,6 +228,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         let pass: Pass = serde_json::from_str(pass)
             .map_err(|error| SinkError::stop(format!("what process 0 says of {} cannot be read: {error}", place.sink)))?;
         let producer = place.open(process, false)?;
+        place.settle()?;
         let records = place.records()?;
         let begun = Progress::<T>::find(&place, &records)?.filter(|progress| (progress.run, progress.store) == (pass.run, pass.store));
         let begun = begun.ok_or_else(|| super::tables::fenced(&format!("the topic {}", place.topics.prefix)))?;
@@ -233,7 +248,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
     /// Waits until the next run, and every reader, sees what was written to these topics and to that of progress.
     pub fn until_seen(&self, mut topics: Vec<(String, usize)>) -> Result<(), SinkError> {
         topics.push((self.place.topics.progress(), 1));
-        read::until_seen(&self.place.topics, &topics).map_err(unanswered)
+        read::until_seen(&self.place.topics, &topics).map(drop).map_err(unanswered)
     }
 
     fn commit(&mut self, fill: impl FnOnce(&Sending<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
@@ -283,6 +298,9 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
 
     /// Number of the batch that was committed last, if this run is still the last one.
     fn committed(&self) -> Result<u64, SinkError> {
+        if self.progress.processes > 1 {
+            self.place.settle()?;
+        }
         let records = self.place.records()?;
         let is_mine = |progress: &Progress<T>| progress.run == self.progress.run && progress.state == self.progress.state;
         let begun = Progress::<T>::find(&self.place, &records)?.filter(is_mine);

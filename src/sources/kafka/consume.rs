@@ -229,7 +229,7 @@ impl Reader {
 
     fn read(mut self, blocks: &mut Blocks<'_>, position: &Position) -> Result<(), Interrupted> {
         let size = blocks.size();
-        // As large as if all partitions were read here, so that ticks are the same whoever reads them.
+        // As large as if all partitions were read here, so that ticks are about the same whoever reads them.
         let partitions = self.stretch.attempt.begins.len();
         let (records, bytes) = ((size.records / partitions).max(1), (size.bytes / partitions).max(1));
         (0..self.lanes.len()).for_each(|lane| self.tell_lag(lane, blocks));

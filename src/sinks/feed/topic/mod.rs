@@ -26,6 +26,7 @@ use crate::kafka::read;
 use crate::kafka::topics::{COMPACTED_DOCUMENTS, Count, KEPT, Wanted};
 use crate::model::PerKind;
 use crate::sinks::kafka::{Place, Progress, Session, unanswered};
+use crate::sinks::tables::fenced;
 use crate::sinks::{Epoch, Holds, KindEnd, Run, Sink, SinkError, Standing, Writer, Writers};
 use owed::{Found, read_back, read_owed, send_owed};
 use writer::TopicWriter;
@@ -161,6 +162,9 @@ impl Sink for FeedTopic {
         let owed = read_owed(&self.place, &records)?;
         let mut feeding = Feeding { session, partitions, owed, done: PerKind::default(), told: BTreeSet::new(), ended: false };
         feeding.begin(run)?;
+        if run.peers.processes > 1 {
+            feeding.session.until_seen(Vec::new())?;
+        }
         let feeding = Arc::new(Mutex::new(feeding));
         self.feeding = Some(Arc::clone(&feeding));
         Ok(vec![Box::new(TopicWriter::new(feeding, run.epoch.number))])
@@ -173,7 +177,8 @@ impl Sink for FeedTopic {
     fn join(&mut self, run: &Run, pass: &str, workers: Range<usize>) -> Result<Vec<Box<dyn Writer>>, SinkError> {
         let (session, records) = Session::<Fed>::join(self.place.clone(), workers.start / run.peers.workers, pass)?;
         let owed = read_owed(&self.place, &records)?;
-        let begins = session.progress.of.begun.as_ref().map(|begun| begun.begins.clone()).unwrap_or_default();
+        let begun = session.progress.of.begun.as_ref().filter(|begun| begun.epoch == run.epoch);
+        let begins = begun.map(|begun| begun.begins.clone()).ok_or_else(|| fenced(&format!("the topic {}", self.name())))?;
         let Found { ids: done, rejected: told, .. } = read_back(&self.place, &begins)?;
         let feeding = Feeding { session, partitions: begins.len(), owed, done, told, ended: false };
         Ok(vec![Box::new(TopicWriter::new(Arc::new(Mutex::new(feeding)), run.epoch.number))])
@@ -235,6 +240,7 @@ impl Feeding {
             && let Some(begun) = &self.session.progress.of.begun
         {
             // The other processes have written some of what is owed.
+            self.session.until_seen(vec![(place.topics.prefix.clone(), self.partitions)])?;
             self.done = read_back(&place, &begun.begins)?.ids;
         }
         self.owed = PerKind::from_fn(|kind| &before[kind] - &self.done[kind]);
