@@ -33,6 +33,8 @@ pub struct SinkPort {
     pub name: &'static str,
     /// The worker whose port has the writer.
     pub home: usize,
+    /// Whether all processes send to that one.
+    pub is_far: bool,
     /// What is being applied, as the sink needs it.
     pub run: Arc<Run>,
     /// Takes closed ticks; `None` on workers that have no writer.
@@ -52,7 +54,7 @@ pub fn sink<'scope>(
     port: SinkPort,
     budget: Arc<Budget>,
 ) -> Stream<'scope, Tick, Vec<Fields>> {
-    let SinkPort { name, home, run, parts, holder, acknowledgements, waker } = port;
+    let SinkPort { name, home, is_far: _, run, parts, holder, acknowledgements, waker } = port;
     let scope = events.scope();
     let mut builder = OperatorBuilder::new(format!("Sink {name}"), scope);
     let info = builder.operator_info();

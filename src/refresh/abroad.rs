@@ -19,23 +19,25 @@ type Given = BTreeMap<Tick, Vec<(Holder, usize)>>;
 /// What one worker has given away.
 pub struct Abroad {
     budget: Arc<Budget>,
+    /// Whether this process is not the one that has the writer.
+    counts: bool,
     given: Rc<RefCell<Given>>,
 }
 
 impl Abroad {
     /// Nothing yet.
-    pub fn new(budget: Arc<Budget>) -> Abroad {
-        Abroad { budget, given: Rc::default() }
+    pub fn new(budget: Arc<Budget>, counts: bool) -> Abroad {
+        Abroad { budget, counts, given: Rc::default() }
     }
 
     /// Counts what flows.
     pub fn count<'scope>(&self, events: Stream<'scope, Tick, Vec<Event>>, holder: Holder) -> Stream<'scope, Tick, Vec<Event>> {
-        let (budget, given) = (Arc::clone(&self.budget), Rc::clone(&self.given));
+        let (budget, given, counts) = (Arc::clone(&self.budget), Rc::clone(&self.given), self.counts);
         events.unary(Pipeline, "Abroad", move |_, _| {
             move |events, output| {
                 events.for_each(|time, events| {
                     let bytes = events.iter().map(Event::bytes).sum();
-                    if let Some(tick) = time.least().filter(|_| bytes > 0) {
+                    if let Some(tick) = time.least().filter(|_| counts && bytes > 0) {
                         budget.add(holder, bytes);
                         given.borrow_mut().entry(*tick).or_default().push((holder, bytes));
                     }

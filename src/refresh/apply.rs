@@ -231,8 +231,8 @@ fn start(
         let writer = if sharing.start == first.worker + worker { writers.next() } else { None };
         let parts = writer.is_some().then_some(parts);
         let run_of_port = Arc::clone(&shared);
-        let home = sharing.start;
-        equipment.ports.push(SinkPort { name, home, run: run_of_port, parts, holder, acknowledgements: acknowledged, waker });
+        let (home, is_far) = (sharing.start, sharing.len() > first.peers.workers);
+        equipment.ports.push(SinkPort { name, home, is_far, run: run_of_port, parts, holder, acknowledgements: acknowledged, waker });
         let Some(writer) = writer else { continue };
         let driver = Driver {
             name: format!("{name} {worker}"),

@@ -171,7 +171,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     // Of a run that is taken up, what was counted before.
     Kind::ALL.iter().for_each(|kind| measures.records().add(*kind, &findings.borrow().counts[*kind], 0));
     let counted = setting.taken_up.as_ref().map(|checkpoint| findings.borrow().tally(checkpoint.mark.kind())).unwrap_or_default();
-    let abroad = Abroad::new(Arc::clone(&setting.budget));
+    let abroad = Abroad::new(Arc::clone(&setting.budget), seat.process() > 0);
     let dataflow = worker.next_dataflow_index();
     worker.dataflow_named("Refresh", |scope| {
         let (back, verdicts) = scope.feedback(1);
@@ -186,7 +186,6 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         });
         let mut committed = vec![];
         for port in equipment.ports {
-            let is_abroad = !(setting.first.worker..setting.first.worker + workers).contains(&port.home);
             // Document stores say which fields changed; a feed, which comes last, hears it.
             let fields = match port.name {
                 "feed" => scope.concatenate(committed.iter().cloned()),
@@ -196,7 +195,8 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
                 Some(graph) if port.name == "neo4j" => graph.clone(),
                 _ => events.clone(),
             };
-            let events = if is_abroad { abroad.count(events, port.holder) } else { events };
+            // Built by all workers, as timely needs it.
+            let events = if port.is_far { abroad.count(events, port.holder) } else { events };
             committed.push(sink(events, fields, port, Arc::clone(&setting.budget)));
         }
         if committed.is_empty() {

@@ -147,7 +147,8 @@ impl Work {
             if self.leads() && self.asked.is_none() && (self.ending.is_some() || Instant::now() >= self.next) {
                 self.ask(Question::Come)?;
             }
-            let wait = if self.asked.is_some() { LOOK } else { self.next.saturating_duration_since(Instant::now()).min(LOOK) };
+            let due = self.next.saturating_duration_since(Instant::now()).min(LOOK);
+            let wait = if self.leads() && self.asked.is_none() { due } else { LOOK };
             select! {
                 recv(notes) -> note => match note {
                     Ok(Note::Entry(tick, entry, bytes)) => self.note(tick, &entry, bytes)?,
