@@ -298,10 +298,7 @@ impl Cluster {
 
     /// Tells the others what is to be done. Process 0 only.
     pub fn assign(&self, task: &[u8]) -> Result<()> {
-        for control in &self.controls {
-            control.send(&Message::Task(task.to_vec())).map_err(|error| self.gone(control.process, &error))?;
-        }
-        Ok(())
+        self.say(&Message::Task(task.to_vec()))
     }
 
     /// What is to be done next; `None`: nothing any more. `stop`: the user wants this process to stop.
@@ -309,7 +306,7 @@ impl Cluster {
         match self.take(|| stop.load(Ordering::Relaxed))? {
             (_, Message::Task(task)) => Ok(Some(task)),
             (_, Message::Finished) => Ok(None),
-            (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+            (process, _) => Err(misplaced(process)),
         }
     }
 
@@ -327,14 +324,13 @@ impl Cluster {
     /// The same before this process has let go of all that it holds.
     pub fn warn(&self, error: &anyhow::Error) {
         let message = if error.is::<StoppedOnRequest>() { Message::Stopped } else { Message::Failed(format!("{error:#}")) };
-        // Each for itself: whoever does not hear it any more has gone, or sees this process go.
-        self.controls.iter().for_each(|control| drop(control.send(&message)));
+        self.tell(&message);
     }
 
     /// Tells the others that nothing more is to be done.
     pub fn finish(&self) {
         self.shared.finish();
-        self.controls.iter().for_each(|control| drop(control.send(&Message::Finished)));
+        self.tell(&Message::Finished);
         self.leave();
     }
 
@@ -351,7 +347,12 @@ impl Cluster {
 
     /// Says something to who does the same task there: to all, or from another process to process 0. Whoever is gone is told of elsewhere.
     pub fn say_aside(&self, words: &[u8]) {
-        self.controls.iter().for_each(|control| drop(control.send(&Message::Aside(words.to_vec()))));
+        self.tell(&Message::Aside(words.to_vec()));
+    }
+
+    /// Each for itself: whoever does not hear it any more has gone, or sees this process go.
+    fn tell(&self, message: &Message) {
+        self.controls.iter().for_each(|control| drop(control.send(message)));
     }
 
     /// What is said so, and by whom; what is left of older tasks too.
@@ -365,7 +366,7 @@ impl Cluster {
         while outcomes.iter().any(Option::is_none) {
             match self.take(|| stop.load(Ordering::Relaxed))? {
                 (process, Message::Outcome(outcome)) => outcomes[process - 1] = Some(outcome),
-                (process, _) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+                (process, _) => return Err(misplaced(process)),
             }
         }
         Ok(outcomes.into_iter().flatten().collect())
@@ -398,7 +399,7 @@ impl Cluster {
         for _ in 0..wanted {
             match (self.leads(), self.take(|| stop.is_set())?) {
                 (true, (_, Message::Ready)) | (false, (_, Message::Connect)) => {}
-                (_, (process, _)) => bail!("process {process} said what it does not say here: this is a defect of discodiff"),
+                (_, (process, _)) => return Err(misplaced(process)),
             }
         }
         if self.leads() { self.say(&Message::Connect) } else { Ok(()) }
@@ -427,6 +428,10 @@ impl Cluster {
         }
         Ok(links)
     }
+}
+
+fn misplaced(process: usize) -> anyhow::Error {
+    anyhow!("process {process} said what it does not say here: this is a defect of discodiff")
 }
 
 /// Of a program's file, which nobody forges: of its length and beginning. What is behind that is for debuggers, and several times as much.

@@ -71,6 +71,11 @@ impl Seat {
         self.worker / self.peers.workers
     }
 
+    /// Whether its process reads a partition of a topic.
+    pub const fn reads(self, partition: usize) -> bool {
+        self.peers.process(partition as u64) == self.process()
+    }
+
     /// Whether it owns a shard.
     pub const fn owns(self, shard: u64) -> bool {
         self.peers.owner(shard) == self.worker

@@ -122,10 +122,10 @@ pub fn read(
         let kind = file.kind;
         let from = mark.as_ref().filter(|mark| mark.kind() == kind);
         let tick = from.map_or_else(|| first_tick(surroundings.trail.epoch(), kind), |mark| mark.tick);
-        // Of a file it is known more closely what its blocks take.
         let whole = matches!(file.place, Place::File(_));
-        let mine = |partition: usize| first.peers.process(partition as u64) == first.process();
-        let from = from.and_then(|mark| mark.position.clone()).map(|from| if whole { from } else { from.only(mine) });
+        let from = from
+            .and_then(|mark| mark.position.clone())
+            .map(|from| if whole { from } else { from.only(|partition| first.reads(partition)) });
         // Of a file all processes have read the same.
         let before = from.as_ref().filter(|_| !whole || first.is_first()).map_or(0, |from| from.records);
         if let Some(from) = &from {

@@ -150,9 +150,6 @@ impl Sink for DocumentTopics {
             }
         }
         session.transact(|_| Ok(()))?;
-        if run.peers.processes > 1 {
-            session.until_seen(Vec::new())?;
-        }
         let partitions = PerKind::from_fn(|kind| counts[kind.index()]);
         let writing = Arc::new(Mutex::new(Writing { session, partitions }));
         self.writing = Some(Arc::clone(&writing));

@@ -218,7 +218,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         Ok((session, records))
     }
 
-    /// What other processes need for [`Session::join`], once something was committed and is seen.
+    /// What other processes need for [`Session::join`], once something was committed.
     pub fn pass(&self) -> Option<String> {
         serde_json::to_string(&Pass { run: self.progress.run, store: self.progress.store }).ok()
     }
@@ -228,6 +228,7 @@ impl<T: Serialize + DeserializeOwned> Session<T> {
         let pass: Pass = serde_json::from_str(pass)
             .map_err(|error| SinkError::stop(format!("what process 0 says of {} cannot be read: {error}", place.sink)))?;
         let producer = place.open(process, false)?;
+        // What process 0 has committed may not be seen yet.
         place.settle()?;
         let records = place.records()?;
         let begun = Progress::<T>::find(&place, &records)?.filter(|progress| (progress.run, progress.store) == (pass.run, pass.store));

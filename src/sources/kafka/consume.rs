@@ -211,7 +211,7 @@ impl Reader {
             Some(lane) => (partition, lane.last + 1, Some(lane)),
             None => (partition, *begin, None),
         });
-        let places: Vec<_> = begins.filter(|(partition, ..)| reader.peers.process(*partition as u64) == reader.process()).collect();
+        let places: Vec<_> = begins.filter(|(partition, ..)| reader.reads(*partition)).collect();
         let name = stretch.topics.of(stretch.attempt.kind);
         let what = || format!("cannot read the topic {name}");
         let consumer = client::reader(&stretch.topics, "discodiff", places.len(), false)?;

@@ -162,9 +162,6 @@ impl Sink for FeedTopic {
         let owed = read_owed(&self.place, &records)?;
         let mut feeding = Feeding { session, partitions, owed, done: PerKind::default(), told: BTreeSet::new(), ended: false };
         feeding.begin(run)?;
-        if run.peers.processes > 1 {
-            feeding.session.until_seen(Vec::new())?;
-        }
         let feeding = Arc::new(Mutex::new(feeding));
         self.feeding = Some(Arc::clone(&feeding));
         Ok(vec![Box::new(TopicWriter::new(feeding, run.epoch.number))])
