@@ -69,7 +69,7 @@ fn apply(folder: &Path, date: &str, xml: &str, feed: &Path) -> Result<Refreshed>
     fs::create_dir_all(&dumps)?;
     fs::write(dumps.join(format!("discogs_{date}_labels.xml")), xml)?;
     let request = Request {
-        state: folder.join("state"),
+        state: folder.join("state").into(),
         workers: 1,
         cluster: None,
         block: BlockSize::default(),

@@ -96,4 +96,5 @@ start_servers() {
     use_service postgres DISCODIFF_TEST_POSTGRES
     use_service neo4j DISCODIFF_TEST_NEO4J
     use_service kafka DISCODIFF_TEST_KAFKA
+    use_service s3 DISCODIFF_TEST_S3
 }

@@ -8,7 +8,7 @@
 #   services.sh clean   [SERVICE...]   stop, then delete data and logs (the jars stay)
 #   services.sh env     [SERVICE...]   print the addresses that the tests read, as shell assignments
 #
-# SERVICE: postgres neo4j kafka (the default: all of them)
+# SERVICE: postgres neo4j kafka s3 (the default: all of them)
 #
 # Settings, all from the environment:
 #   SERVICES_DIR       data, logs, ports and pids             (default: target/services)
@@ -21,13 +21,14 @@
 #   NEO4J_PORT, NEO4J_HTTP_PORT (free ones, remembered)       NEO4J_PASSWORD neo4j-password   (user neo4j)
 #   NEO4J_HEAP 1g                                             NEO4J_PAGECACHE 256m
 #   KAFKA_PORT, KAFKA_CONTROLLER_PORT (free ones, remembered) KAFKA_HEAP 512m
+#   S3_PORT, S3_TLS_PORT (free ones, remembered)              S3_PASSWORD sesame-512 (key discodiff, bucket states)
 #   KAFKA_PASSWORD sesame-512   (user discodiff, by PLAIN and SCRAM; ports with TLS and SASL are free ones, remembered)
 # Everything listens on 127.0.0.1 only.
 #
 # A service NAME is made of install_NAME, start_NAME, stop_NAME, ready_NAME, env_NAME and its name in SERVICES.
 set -euo pipefail
 
-SERVICES=(postgres neo4j kafka)
+SERVICES=(postgres neo4j kafka s3)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SERVICES_DIR=${SERVICES_DIR:-$HERE/../target/services}
@@ -46,6 +47,7 @@ NEO4J_HEAP=${NEO4J_HEAP:-1g}
 NEO4J_PAGECACHE=${NEO4J_PAGECACHE:-256m}
 KAFKA_HEAP=${KAFKA_HEAP:-512m}
 KAFKA_PASSWORD=${KAFKA_PASSWORD:-sesame-512}
+S3_PASSWORD=${S3_PASSWORD:-sesame-512}
 
 say() { printf '[services] %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -450,6 +452,48 @@ env_kafka() {
   done
   printf 'DISCODIFF_TEST_KAFKA_PROXY=127.0.0.1:%s\n' "$(port_of kafka-proxy)"
   printf 'DISCODIFF_TEST_KAFKA_CERTIFICATES=%q\nDISCODIFF_TEST_KAFKA_PASSWORD=%q\n' "$(data kafka)/certificates" "$KAFKA_PASSWORD"
+}
+
+# ---------------------------------------------------------------- s3
+
+install_s3() { jars s3; command -v openssl >/dev/null || apt_install openssl; }
+
+start_s3() {
+  local d java
+  d=$(data s3); java=$(java_bin)
+  # a bucket is a folder
+  mkdir -p "$d"/{tmp,buckets/states}
+  if [ ! -f "$d/certificates/server.p12" ]; then
+    { certificates "$d/certificates" && openssl pkcs12 -export -inkey "$d/certificates/server.key" -in "$d/certificates/server.pem" \
+        -passout pass:unused -out "$d/certificates/server.p12"; } >"$(logf s3-certificates)" 2>&1 ||
+      { tail -n 20 "$(logf s3-certificates)" >&2; die "s3: openssl failed"; }
+  fi
+  choose_port s3 "${S3_PORT:-}"
+  choose_port s3-TLS "${S3_TLS_PORT:-}"
+  cat >"$d/s3proxy.conf" <<EOF
+s3proxy.endpoint=http://127.0.0.1:$(port_of s3)
+s3proxy.secure-endpoint=https://127.0.0.1:$(port_of s3-TLS)
+s3proxy.keystore-path=$d/certificates/server.p12
+s3proxy.keystore-password=unused
+s3proxy.authorization=aws-v4
+s3proxy.identity=discodiff
+s3proxy.credential=$S3_PASSWORD
+jclouds.provider=filesystem-nio2
+jclouds.filesystem.basedir=$d/buckets
+EOF
+  spawn s3 "$java" -XX:+UseSerialGC "${JVM[@]}" -Xmx256m -Djava.awt.headless=true "-Djava.io.tmpdir=$d/tmp" \
+    -jar "$SERVICES_LIB"/s3/s3proxy-*.jar --properties "$d/s3proxy.conf"
+}
+
+stop_s3() { end s3 TERM; }
+
+ready_s3() { grep -q 'Started .*Server@' "$(logf s3)" && port_taken "$(port_of s3)" && port_taken "$(port_of s3-TLS)"; }
+
+env_s3() {
+  printf 'DISCODIFF_TEST_S3=http://127.0.0.1:%s\n' "$(port_of s3)"
+  printf 'DISCODIFF_TEST_S3_TLS=https://127.0.0.1:%s\n' "$(port_of s3-TLS)"
+  printf 'DISCODIFF_TEST_S3_CERTIFICATES=%q\nDISCODIFF_TEST_S3_PASSWORD=%q\n' "$(data s3)/certificates" "$S3_PASSWORD"
+  printf 'DISCODIFF_TEST_S3_BUCKETS=%q\n' "$(data s3)/buckets"
 }
 
 # ---------------------------------------------------------------- commands

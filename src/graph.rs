@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::path::Path;
 
 use anyhow::Result;
 use roaring::RoaringTreemap;
@@ -10,7 +9,7 @@ use roaring::RoaringTreemap;
 use crate::model::graph::{Anchor, Coded, Dictionary, Edge, EdgeId, Family};
 use crate::model::{Key, Kind};
 use crate::sinks::{Graph, StoredEdge};
-use crate::state::{Manifest, Rows, StateError};
+use crate::state::{Manifest, Rows, StateError, Storage};
 
 /// Nodes looked at together: some ten thousand edges, a few MB.
 pub const CHUNK: usize = 2_000;
@@ -26,9 +25,9 @@ pub struct EdgeIds {
 
 impl EdgeIds {
     /// Those of the valid generation, or of one that is about to become valid; none where no links are kept.
-    pub fn open(folder: &Path, manifest: &Manifest) -> Result<EdgeIds, StateError> {
+    pub fn open(storage: &Storage, manifest: &Manifest) -> Result<EdgeIds, StateError> {
         let (links, edges) = manifest.links.as_ref().map_or((&[][..], &[][..]), |links| (&links.links, &links.edges));
-        let (own, shared) = (Rows::open(folder, manifest, links)?, Rows::open(folder, manifest, edges)?);
+        let (own, shared) = (Rows::open(storage, manifest, links)?, Rows::open(storage, manifest, edges)?);
         let mut ids = EdgeIds { own, shared, next_own: None, next_shared: None, read: 0 };
         ids.advance_own()?;
         ids.advance_shared()?;

@@ -51,7 +51,7 @@ const UNKNOWN: u64 = 0;
 /// Makes the state in an empty folder from a store.
 pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, measures: &Measures) -> Result<BTreeMap<Kind, Rebuilt>> {
     if !state.is_fresh() {
-        bail!("there is a state in {} already: name a folder that has none", state.folder().display());
+        bail!("there is a state in {} already: name another --state, that has none", state.storage());
     }
     let name = store.name();
     let standing = store.standing()?;
@@ -66,7 +66,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, mea
     let own = Epoch { number: manifest.last_epoch + 1, id: new_id() };
     measures.course().enter(Phase::Rebuilding);
     measures.shows(progress);
-    let mut writer = PartWriter::create(state.folder(), id, manifest.generation + 1, Seat::ALONE)?;
+    let mut writer = PartWriter::create(state.storage(), id, manifest.generation + 1, Seat::ALONE)?;
     let mut rebuilt = BTreeMap::new();
     for kind in Kind::ALL {
         let last = snapshots.iter().filter(|row| row.kind == kind && row.complete).max_by_key(|row| row.epoch);
@@ -125,7 +125,7 @@ pub fn rebuild(state: &mut State, store: &mut dyn Sink, progress: &Progress, mea
     manifest.generation += 1;
     manifest.parts = vec![writer.finish()?];
     state.replace(manifest)?;
-    measures.course().holds(state.folder(), state.manifest());
+    measures.course().holds(state.storage(), state.manifest());
     Ok(rebuilt)
 }
 

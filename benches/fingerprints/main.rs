@@ -23,7 +23,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, ensure};
 use discodiff::dataflows::Fingerprints;
 use discodiff::model::{Fingerprint, Key, Peers, Seat};
-use discodiff::state::{Manifest, PartWriter, Row as _, State};
+use discodiff::state::{Manifest, PartWriter, Row as _, State, Storage};
 use gauge::{Memory, by_turns};
 use made::Fate;
 use month::Month;
@@ -64,9 +64,9 @@ fn records() -> Result<u64> {
 /// Makes a state of the first month, and has it taken up.
 fn measure(records: u64) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut state = State::open(folder.path())?;
+    let mut state = State::open(&folder.path().into())?;
     let manifest = state.manifest().clone();
-    let mut writer = PartWriter::create(state.folder(), manifest.state, manifest.generation + 1, Seat::ALONE)?;
+    let mut writer = PartWriter::create(state.storage(), manifest.state, manifest.generation + 1, Seat::ALONE)?;
     made::keys(records).filter(|key| made::fate(*key) != Fate::Comes).try_for_each(|key| writer.push((key, made::fingerprint(key))))?;
     let part = writer.finish()?;
     println!("{} records", part.rows);
@@ -83,21 +83,21 @@ fn bytes(rows: u64) -> usize {
     rows as usize * <(Key, Fingerprint)>::SIZE
 }
 
-fn restore(folder: &Path, manifest: &Manifest) -> Result<Rc<RefCell<Fingerprints>>> {
-    Ok(Rc::new(RefCell::new(Fingerprints::restore(folder, manifest, Seat::ALONE)?)))
+fn restore(storage: &Storage, manifest: &Manifest) -> Result<Rc<RefCell<Fingerprints>>> {
+    Ok(Rc::new(RefCell::new(Fingerprints::restore(storage, manifest, Seat::ALONE)?)))
 }
 
 /// Takes a generation up, as one worker.
 fn restored(folder: &Path) -> Result<()> {
-    let state = State::look(folder)?;
+    let state = State::look(&folder.into())?;
     let manifest = state.manifest();
     let rows = manifest.parts[0].rows;
     let memory = Memory::begin()?;
-    let trace = restore(folder, manifest)?;
+    let trace = restore(state.storage(), manifest)?;
     let taken = memory.taken()?;
     drop(trace);
     gauge::time_table();
-    let (_, load) = by_turns("restored", bytes(rows), || restore(folder, manifest), || gauge::read_plain(&folder.join(PLAIN)))?;
+    let (_, load) = by_turns("restored", bytes(rows), || restore(state.storage(), manifest), || gauge::read_plain(&folder.join(PLAIN)))?;
     gauge::memory_table();
     taken.tell("restored", rows);
     Row::of(10, "a fingerprint in memory, bytes", &[(taken.rest / rows as f64, 1.0)], BYTES, false).tell()?;
@@ -107,15 +107,16 @@ fn restored(folder: &Path) -> Result<()> {
 
 /// Nothing has changed.
 fn unchanged(folder: &Path, records: u64) -> Result<()> {
-    let trace = restore(folder, State::look(folder)?.manifest())?;
+    let state = State::look(&folder.into())?;
+    let trace = restore(state.storage(), state.manifest())?;
     let keys = made::keys(records).filter(|key| made::fate(*key) != Fate::Comes);
     tell("a tick of an unchanged month, 99th percentile, ms", &month::run(&trace, keys, |_| false)?)
 }
 
 /// A month of changes, which is saved.
 fn changed(folder: &Path, records: u64) -> Result<()> {
-    let state = State::look(folder)?;
-    let trace = restore(folder, state.manifest())?;
+    let state = State::look(&folder.into())?;
+    let trace = restore(state.storage(), state.manifest())?;
     let memory = Memory::begin()?;
     let keys = made::keys(records).filter(|key| made::fate(*key) != Fate::Goes);
     let month = month::run(&trace, keys, |key| made::fate(key) != Fate::Stays)?;
@@ -123,7 +124,7 @@ fn changed(folder: &Path, records: u64) -> Result<()> {
     tell("a tick of a month of changes, 99th percentile, ms", &month)?;
     let rows = month.counts.inserted + month.counts.updated + month.counts.unchanged;
     // Under another number of workers, so that the generation that was taken up stays.
-    let save = || Ok(trace.borrow_mut().save(folder, state.manifest(), Seat { worker: 1, peers: Peers::alone(2), run: None })?);
+    let save = || Ok(trace.borrow_mut().save(state.storage(), state.manifest(), Seat { worker: 1, peers: Peers::alone(2), run: None })?);
     gauge::time_table();
     let (saved, save) = by_turns("saved", bytes(rows), save, || gauge::write_plain(&folder.join("written"), bytes(rows)))?;
     ensure!(saved.rows == rows, "{} rows were saved of {rows}", saved.rows);

@@ -26,7 +26,7 @@ use discodiff::dataflows::{Edges, Flow, Ground, Journal, Links, edges, links};
 use discodiff::model::graph::{Coded, Dictionary, EdgeId, Link, LinkKind, Projection, Properties};
 use discodiff::model::{Change, Digest, Event, Key, Peers, PerKind, Seat, Verdict};
 use discodiff::sources::{Budget, first_tick};
-use discodiff::state::{self, Manifest, PartWriter, Row, State};
+use discodiff::state::{self, Manifest, PartWriter, Row, State, Storage};
 use discodiff::telemetry::{Measures, RunStage};
 use gauge::{Memory, by_turns};
 use made::Part;
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 /// Makes a state, and has it taken up.
 fn measure(number: u64) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut state = State::open(folder.path())?;
+    let mut state = State::open(&folder.path().into())?;
     write(&mut state, Part::of_links(number))?;
     for what in ["restored", "loaded"] {
         let status = Command::new(std::env::current_exe()?).arg(what).arg(folder.path()).arg(number.to_string()).status()?;
@@ -103,7 +103,7 @@ fn write(state: &mut State, part: Part) -> Result<()> {
     let links = written("links written", state, &rows)?;
     let edges = written("shared edges written", state, &shared)?;
     let manifest = state.manifest().clone();
-    let dictionary = state::save_dictionary(state.folder(), &manifest, &dictionary, &used)?;
+    let dictionary = state::save_dictionary(state.storage(), &manifest, &dictionary, &used)?;
     // Of the fingerprints nothing but their number is asked for.
     let parts = vec![state::Part { file: "none".to_owned(), rows: records, worker: 0, workers: 1, processes: 1 }];
     let kept = state::Links { version: 1, complete: PerKind::default(), links: vec![links], edges: vec![edges], dictionary };
@@ -113,9 +113,10 @@ fn write(state: &mut State, part: Part) -> Result<()> {
 
 /// Writes a part, by turns with a plain file of the same size, which stays for [`restored`] to read.
 fn written<R: Row>(what: &str, state: &State, rows: &[R]) -> Result<state::Part> {
-    let (folder, manifest, bytes) = (state.folder(), state.manifest(), rows.len() * R::SIZE);
+    let (storage, manifest, bytes) = (state.storage(), state.manifest(), rows.len() * R::SIZE);
+    let folder = storage.folder().context("a folder")?;
     let ours = || {
-        let mut writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, Seat::ALONE)?;
+        let mut writer = PartWriter::create(storage, manifest.state, manifest.generation + 1, Seat::ALONE)?;
         rows.iter().try_for_each(|row| writer.push(*row))?;
         Ok(writer.finish()?)
     };
@@ -124,14 +125,14 @@ fn written<R: Row>(what: &str, state: &State, rows: &[R]) -> Result<state::Part>
 
 /// Takes a generation up, as one worker, and commits a month to it.
 fn restored(folder: &Path, number: u64) -> Result<()> {
-    let state = State::look(folder)?;
-    let manifest = state.manifest();
+    let state = State::look(&folder.into())?;
+    let (storage, manifest) = (state.storage(), state.manifest());
     let kept = manifest.links.as_ref().context("no links")?;
     let (number_of_links, number_of_edges) = (kept.links[0].rows, kept.edges[0].rows);
-    let (links, edges) = (|| Ok(Links::restore(folder, manifest, Seat::ALONE)?), || Ok(Edges::restore(folder, manifest, Seat::ALONE)?));
+    let (links, edges) = (|| Ok(Links::restore(storage, manifest, Seat::ALONE)?), || Ok(Edges::restore(storage, manifest, Seat::ALONE)?));
 
     let memory = Memory::begin()?;
-    let dictionary = Arc::new(state::load_dictionary(folder, manifest)?);
+    let dictionary = Arc::new(state::load_dictionary(storage, manifest)?);
     let of_texts = memory.taken()?;
     let memory = Memory::begin()?;
     let own = links()?;
@@ -152,7 +153,7 @@ fn restored(folder: &Path, number: u64) -> Result<()> {
     of_texts.tell(&format!("texts, {length} bytes long"), kept.dictionary.texts);
     let part = Part::of_links(number);
     let changed = part.keys().filter(|key| key.id().is_multiple_of(CHANGES));
-    Kept { links: own, edges: shared, dictionary }.month("a month", changed, |key| part.changed(key), folder)?;
+    Kept { links: own, edges: shared, dictionary }.month("a month", changed, |key| part.changed(key), storage)?;
     let each = of_links.rest / number_of_links as f64;
     let with_edges = each + of_edges.rest / number_of_links as f64;
     println!("a link takes {each:.1} bytes, together with the shared edges {with_edges:.1}");
@@ -162,13 +163,14 @@ fn restored(folder: &Path, number: u64) -> Result<()> {
 
 /// Commits everything, as a first load does, where the dictionary is known already.
 fn loaded(folder: &Path, number: u64) -> Result<()> {
-    let state = State::look(folder)?;
-    let dictionary = Arc::new(state::load_dictionary(folder, state.manifest())?);
+    let state = State::look(&folder.into())?;
+    let storage = state.storage();
+    let dictionary = Arc::new(state::load_dictionary(storage, state.manifest())?);
     let nothing = Manifest::new();
-    let (links, edges) = (Links::restore(folder, &nothing, Seat::ALONE)?, Edges::restore(folder, &nothing, Seat::ALONE)?);
+    let (links, edges) = (Links::restore(storage, &nothing, Seat::ALONE)?, Edges::restore(storage, &nothing, Seat::ALONE)?);
     let part = Part::of_links(number);
     gauge::memory_table();
-    Kept { links, edges, dictionary }.month("a first load", part.keys(), |key| part.links(key), folder)
+    Kept { links, edges, dictionary }.month("a first load", part.keys(), |key| part.links(key), storage)
 }
 
 struct Kept {
@@ -184,7 +186,7 @@ impl Kept {
         what: &str,
         keys: impl Iterator<Item = Key>,
         links_of: impl Fn(Key) -> Vec<Link<Box<str>>>,
-        folder: &Path,
+        storage: &Storage,
     ) -> Result<()> {
         let (own, shared) = (Rc::new(RefCell::new(self.links)), Rc::new(RefCell::new(self.edges)));
         let (before, begun, mut changes) = (Memory::begin()?, Instant::now(), 0);
@@ -221,9 +223,9 @@ impl Kept {
         let taken = before.taken()?;
 
         let (mut used, next, begun) = (RoaringBitmap::new(), Manifest::new(), Instant::now());
-        let rows = own.borrow_mut().save(folder, &next, OTHER, &mut used)?.rows;
+        let rows = own.borrow_mut().save(storage, &next, OTHER, &mut used)?.rows;
         let saved = begun.elapsed().as_secs_f64();
-        let edges = shared.borrow_mut().save(folder, &next, OTHER, &mut used)?.rows;
+        let edges = shared.borrow_mut().save(storage, &next, OTHER, &mut used)?.rows;
         taken.tell(&format!("more after {what}"), rows + edges);
         println!("\n{what}: {changes} records in {seconds:.1} s; saved in {saved:.1} s: {rows} links, beside {edges} shared edges");
         Ok(())

@@ -1,7 +1,6 @@
 //! From workers to verdicts: exchanging records, and what is known of their keys.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use discodiff::dataflows::{Arrival, Fingerprints, records};
 use discodiff::model::{Fingerprint, Key, Kind, Peers, Seat};
 use discodiff::sources::{Block, BlockSize, Inlet, first_tick};
-use discodiff::state::Manifest;
+use discodiff::state::{Manifest, Storage};
 use discodiff::xml::Record;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Exchange;
@@ -70,7 +69,7 @@ fn fingerprint(id: u64) -> Fingerprint {
 
 /// The trace, as a first load makes it.
 fn arranged(rows: &[(Key, Fingerprint)], block: usize) -> Result<Fingerprints> {
-    let mut held = Fingerprints::restore(Path::new(""), &Manifest::new(), Seat::ALONE)?;
+    let mut held = Fingerprints::restore(&Storage::from(""), &Manifest::new(), Seat::ALONE)?;
     for (tick, rows) in (1..).zip(rows.chunks(block)) {
         let mut updates = Vec::with_capacity(rows.len());
         rows.iter().for_each(|(key, fingerprint)| held.replace(&mut updates, *key, None, Some(*fingerprint), tick));

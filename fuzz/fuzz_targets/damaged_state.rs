@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
             _ => bytes.extend_from_slice(edits),
         }
         saved.put(file, &bytes);
-        match read(&saved.folder) {
+        match read(&saved.storage) {
             Ok(content) => assert_eq!(content, saved.content, "{}", saved.files[file].0),
             Err(words) => assert!(!words.is_empty()),
         }

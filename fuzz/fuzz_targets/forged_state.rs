@@ -41,12 +41,12 @@ fn forge_rows<R: Row + PartialEq + std::fmt::Debug>(saved: &mut Saved, body: &[u
     bytes.extend_from_slice(&end(number as u64));
     saved.put(file, &bytes);
     let manifest = saved.content.manifest.as_ref().expect("a manifest");
-    let part = discodiff::state::Part { file: saved.files[file].0.clone(), rows: number as u64, worker: 0, workers: 1 };
-    if let Ok(rows) = rows::<R>(&saved.folder, manifest, &[part]) {
+    let part = discodiff::state::Part { file: saved.files[file].0.clone(), rows: number as u64, worker: 0, workers: 1, processes: 1 };
+    if let Ok(rows) = rows::<R>(&saved.storage, manifest, &[part]) {
         let mut again = Vec::new();
         rows.iter().for_each(|row| row.put(&mut again));
         assert_eq!(again, body);
-        rows.iter().for_each(|row| assert!(row.worker(3) < 3));
+        rows.iter().for_each(|row| assert!(row.shard() < 64));
     }
 }
 
@@ -54,21 +54,21 @@ fn forge_manifest(saved: &mut Saved, body: &str) {
     let file = saved.file("manifest.json");
     let text = format!("{{\"checksum\": \"{:016x}\", \"manifest\": {body}}}", xxh3_64(body.trim().as_bytes()));
     saved.put(file, text.as_bytes());
-    let Ok(state) = State::look(&saved.folder) else { return };
-    let _ = check(&saved.folder, state.manifest());
+    let Ok(state) = State::look(&saved.storage) else { return };
+    let _ = check(&saved.storage, state.manifest());
     let again: Manifest = serde_json::from_str(&serde_json::to_string(state.manifest()).expect("JSON")).expect("read again");
     assert_eq!(&again, state.manifest());
-    let _ = read(&saved.folder);
+    let _ = read(&saved.storage);
 }
 
 fn forge_checkpoint(saved: &mut Saved, body: &str) {
     let file = saved.file("checkpoint");
     let body = body.trim_end();
     saved.put(file, format!("{:016x}\n{body}\n", xxh3_64(body.as_bytes())).as_bytes());
-    let Ok(Some(checkpoint)) = Checkpoint::read(&saved.folder) else { return };
+    let Ok(Some(checkpoint)) = Checkpoint::read(&saved.storage) else { return };
     let again: Checkpoint = serde_json::from_str(&serde_json::to_string(&checkpoint).expect("JSON")).expect("read again");
     assert_eq!(again, checkpoint);
-    let _ = entries(&saved.folder, saved.content.manifest.as_ref().expect("a manifest"), &checkpoint.segments);
+    let _ = entries(&saved.storage, saved.content.manifest.as_ref().expect("a manifest"), &checkpoint.segments);
 }
 
 fn forge_dictionary(saved: &mut Saved, body: &[u8]) {
@@ -89,7 +89,7 @@ fn forge_dictionary(saved: &mut Saved, body: &[u8]) {
     if let Some(links) = &mut manifest.links {
         links.dictionary.texts = texts;
     }
-    if let Ok(dictionary) = load_dictionary(&saved.folder, &manifest) {
+    if let Ok(dictionary) = load_dictionary(&saved.storage, &manifest) {
         let mut found = Vec::new();
         let all: Result<(), ()> = dictionary.each(|code, text| {
             found.push((code, text.to_owned()));
@@ -113,7 +113,7 @@ fn forge_entry(body: &[u8]) {
             let _ = (link.kind(), link.record(), link.codes());
         }),
         Entry::Assertions(assertions) => assertions.iter().for_each(|(edge, _)| {
-            let _ = (edge.anchor.worker(3), edge.anchor.key(), edge.family());
+            let _ = (edge.anchor.shard(), edge.anchor.key(), edge.family());
         }),
         Entry::Texts(_) => {}
     }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use discodiff::dataflows::{Entry, Records};
 use discodiff::model::graph::{Coded, Dictionary, EdgeId, LINKS_VERSION, Link, LinkKind};
-use discodiff::model::{Fingerprint, Key, Kind, PerKind};
+use discodiff::model::{Fingerprint, Key, Kind, PerKind, Seat};
 use discodiff::sinks::Epoch;
 use discodiff::sources::BlockSize;
 use discodiff::state::{
-    Checkpoint, JournalWriter, Links, Manifest, PartWriter, Row, Rows, Segment, State, check, load_dictionary, replay, save_dictionary,
+    Checkpoint, JournalWriter, Links, Manifest, PartWriter, Row, Rows, Segment, State, Storage, check, load_dictionary, replay, save_dictionary,
 };
 use roaring::RoaringBitmap;
 use uuid::Uuid;
@@ -41,7 +41,8 @@ pub struct Content {
 pub struct Saved {
     _temporary: tempfile::TempDir,
     /// Where it is.
-    pub folder: PathBuf,
+    pub storage: Storage,
+    folder: PathBuf,
     /// Its files as they were written, by name.
     pub files: Vec<(String, Vec<u8>)>,
     /// What they say.
@@ -53,7 +54,8 @@ impl Default for Saved {
     fn default() -> Saved {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = temporary.path().join("state");
-        write(&folder);
+        let storage = Storage::from(&folder);
+        write(&storage);
         let mut files = Vec::new();
         for entry in fs::read_dir(&folder).expect("listed") {
             let path = entry.expect("an entry").path();
@@ -64,8 +66,8 @@ impl Default for Saved {
         }
         files.sort();
         assert_eq!(files.len(), 7, "{files:?}");
-        let content = read(&folder).expect("as it was written");
-        Saved { _temporary: temporary, folder, files, content, dirty: None }
+        let content = read(&storage).expect("as it was written");
+        Saved { _temporary: temporary, storage, folder, files, content, dirty: None }
     }
 }
 
@@ -89,8 +91,8 @@ fn key(number: u64) -> Key {
     Key::new(Kind::ALL[(number * 4 / ROWS) as usize % 4], number + 1).expect("a key")
 }
 
-fn write(folder: &Path) {
-    let mut state = State::open(folder).expect("opened");
+fn write(storage: &Storage) {
+    let mut state = State::open(storage).expect("opened");
     let mut manifest = state.manifest().clone();
     let dictionary = Dictionary::default();
     let coded = |number: u64| {
@@ -100,32 +102,32 @@ fn write(folder: &Path) {
     };
     let epoch = Epoch { number: 1, id: Uuid::from_u128(1) };
     let (state_id, next) = (manifest.state, manifest.generation + 1);
-    fn part<R: Row>(folder: &Path, state: Uuid, generation: u64, mut rows: Vec<R>) -> discodiff::state::Part {
+    fn part<R: Row>(storage: &Storage, state: Uuid, generation: u64, mut rows: Vec<R>) -> discodiff::state::Part {
         rows.sort_by_key(Row::place);
-        let mut writer = PartWriter::create(folder, state, generation, 0, 1).expect("created");
+        let mut writer = PartWriter::create(storage, state, generation, Seat::ALONE).expect("created");
         rows.into_iter().for_each(|row| writer.push(row).expect("written"));
         writer.finish().expect("finished")
     }
     let fingerprint = |number: u64| Fingerprint { raw: number, document: number * 3, graph: number * 7 };
-    manifest.parts = vec![part(folder, state_id, next, (0..ROWS).map(|number| (key(number), fingerprint(number))).collect())];
+    manifest.parts = vec![part(storage, state_id, next, (0..ROWS).map(|number| (key(number), fingerprint(number))).collect())];
     let links: Vec<(Key, Coded)> = (0..ROWS).map(|number| (key(number), coded(number))).collect();
     let mut edges: Vec<(EdgeId, u32)> = links.iter().map(|(key, link)| (EdgeId::of(*key, *link), 2)).collect();
     edges.sort();
     edges.dedup();
-    let (links, edges) = (vec![part(folder, state_id, next, links)], vec![part(folder, state_id, next, edges)]);
+    let (links, edges) = (vec![part(storage, state_id, next, links)], vec![part(storage, state_id, next, edges)]);
     let mut used = RoaringBitmap::new();
     let all: Result<(), ()> = dictionary.each(|code, _| {
         used.insert(code);
         Ok(())
     });
     all.expect("none fails");
-    let dictionary = save_dictionary(folder, &manifest, &dictionary, &used).expect("saved");
+    let dictionary = save_dictionary(storage, &manifest, &dictionary, &used).expect("saved");
     manifest.links = Some(Links { version: LINKS_VERSION, complete: PerKind::default(), links, edges, dictionary });
     manifest.generation = next;
     manifest.last_epoch = 2;
     state.replace(manifest.clone()).expect("replaced");
 
-    let mut journal = JournalWriter::create(folder, &manifest, 2, 0, 10).expect("created");
+    let mut journal = JournalWriter::create(storage, &manifest, (2, 0), None, 10).expect("created");
     for tick in 10..20 {
         let updates = vec![(key(tick), fingerprint(tick))];
         let entry = Entry::Records(Box::new(Records { updates, seen: vec![tick], rejected: vec![3], anonymous: 1, ..Records::default() }));
@@ -135,37 +137,37 @@ fn write(folder: &Path) {
     journal.push(0, entry.what(), &entry.encode().expect("encoded")).expect("pushed");
     let sources = PerKind::from_fn(|kind| Some(format!("file {kind}")));
     let mut checkpoint = Checkpoint::new(&manifest, epoch, BlockSize::default(), sources, true, Vec::new());
-    checkpoint.segments = vec![journal.sync(15).expect("synced")];
-    checkpoint.write(folder).expect("written");
+    checkpoint.segments = journal.sync(15).expect("synced");
+    checkpoint.write(storage).expect("written");
 }
 
-/// Reads all of a state's folder, or says what is wrong with it.
-pub fn read(folder: &Path) -> Result<Content, String> {
+/// Reads all of a state, or says what is wrong with it.
+pub fn read(storage: &Storage) -> Result<Content, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let state = State::look(folder).map_err(|error| words(&error))?;
+    let state = State::look(storage).map_err(|error| words(&error))?;
     let manifest = state.manifest();
-    check(folder, manifest).map_err(|error| words(&error))?;
+    check(storage, manifest).map_err(|error| words(&error))?;
     let mut content =
-        Content { manifest: Some(manifest.clone()), fingerprints: rows(folder, manifest, &manifest.parts)?, ..Content::default() };
+        Content { manifest: Some(manifest.clone()), fingerprints: rows(storage, manifest, &manifest.parts)?, ..Content::default() };
     if let Some(links) = &manifest.links {
-        content.links = rows(folder, manifest, &links.links)?;
-        content.edges = rows(folder, manifest, &links.edges)?;
-        let dictionary = load_dictionary(folder, manifest).map_err(|error| words(&error))?;
+        content.links = rows(storage, manifest, &links.links)?;
+        content.edges = rows(storage, manifest, &links.edges)?;
+        let dictionary = load_dictionary(storage, manifest).map_err(|error| words(&error))?;
         let all: Result<(), ()> = dictionary.each(|code, text| {
             content.texts.insert(code, text.to_owned());
             Ok(())
         });
         all.expect("none fails");
     }
-    content.checkpoint = Checkpoint::read(folder)?;
+    content.checkpoint = Checkpoint::read(storage)?;
     let segments = content.checkpoint.as_ref().map_or(&[][..], |checkpoint| &checkpoint.segments);
-    content.entries = entries(folder, manifest, segments)?;
+    content.entries = entries(storage, manifest, segments)?;
     Ok(content)
 }
 
 /// The rows of parts.
-pub fn rows<R: Row>(folder: &Path, manifest: &Manifest, parts: &[discodiff::state::Part]) -> Result<Vec<R>, String> {
-    let mut rows = Rows::<R>::open(folder, manifest, parts).map_err(|error| error.to_string())?;
+pub fn rows<R: Row>(storage: &Storage, manifest: &Manifest, parts: &[discodiff::state::Part]) -> Result<Vec<R>, String> {
+    let mut rows = Rows::<R>::open(storage, manifest, parts).map_err(|error| error.to_string())?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().map_err(|error| error.to_string())? {
         all.push(row);
@@ -174,10 +176,10 @@ pub fn rows<R: Row>(folder: &Path, manifest: &Manifest, parts: &[discodiff::stat
 }
 
 /// The entries of journals, each of which is one or says that it is none.
-pub fn entries(folder: &Path, manifest: &Manifest, segments: &[Segment]) -> Result<Vec<(u64, u8, Vec<u8>)>, String> {
+pub fn entries(storage: &Storage, manifest: &Manifest, segments: &[Segment]) -> Result<Vec<(u64, u8, Vec<u8>)>, String> {
     let mut entries = Vec::new();
     let all = replay(
-        folder,
+        storage,
         manifest,
         segments,
         |_| true,

@@ -19,7 +19,7 @@ use super::{open, output};
 use crate::disk;
 use crate::sinks::Access;
 use crate::sources::{Snapshot, a_dump_in, first_look};
-use crate::state::{State, check, load_dictionary};
+use crate::state::{Location, State, Storage, check, load_dictionary};
 use crate::telemetry::metrics_file;
 use crate::telemetry::words::{bytes, count};
 
@@ -89,7 +89,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if let Some(dumps) = &settings.dumps {
         note("dumps", if settings.fetch { months(dumps) } else { look_at(dumps) });
     }
-    let state = settings.state.as_ref().map(|folder| look(folder));
+    let state = settings.state.as_ref().map(look);
     let id = state.as_ref().and_then(|state| state.as_ref().ok()).map(|(id, _)| *id);
     if let Some(state) = state {
         note("state", state.map(|(_, said)| said));
@@ -200,16 +200,17 @@ fn metrics(path: &Path) -> anyhow::Result<String> {
 }
 
 /// The state's id, if there is a state, and what to say. A folder that does not exist is not made.
-fn look(folder: &Path) -> anyhow::Result<(Option<Uuid>, String)> {
-    if !folder.exists() {
-        return Ok((None, format!("{} will be made", folder.display())));
+fn look(location: &Location) -> anyhow::Result<(Option<Uuid>, String)> {
+    if location.folder().is_some_and(|folder| !folder.exists()) {
+        return Ok((None, format!("{location} will be made")));
     }
-    let state = State::open(folder)?;
+    let storage = Storage::open(location)?;
+    let state = State::open(&storage)?;
     if state.is_fresh() {
-        return Ok((None, format!("{} holds no state yet", folder.display())));
+        return Ok((None, format!("{location} holds no state yet")));
     }
-    check(folder, state.manifest())?;
-    load_dictionary(folder, state.manifest())?;
+    check(&storage, state.manifest())?;
+    load_dictionary(&storage, state.manifest())?;
     let records: u64 = state.manifest().records().0.iter().sum();
     Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
 }

@@ -15,6 +15,7 @@ use crate::disk;
 use crate::model::Kind;
 use crate::refresh::refresh;
 use crate::sinks::Access;
+use crate::state::Location;
 
 use crate::settings::{Flags, Key, Mistakes, Origin, OutputFlags, Settings, StateFlags, load};
 
@@ -45,7 +46,7 @@ impl DemoArgs {
         let mut settings = load(&flags)?;
         (settings.null, settings.dumps, settings.kafka) = (false, None, false);
         if settings.origin(Key::State) != Origin::Flag {
-            settings.state = Some("discodiff-demo".into());
+            settings.state = Some(Location::Folder("discodiff-demo".into()));
         }
         Ok(settings)
     }
@@ -56,7 +57,7 @@ const MARK: &str = "this-is-a-demo";
 
 /// Applies both months to a new state, and shows what changed from the first to the second.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let folder = settings.state_dir()?;
+    let Some(folder) = settings.state()?.folder() else { anyhow::bail!("the demo keeps all it makes in a folder: name one with --state") };
     prepare(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
     let dumps = folder.join("dumps");
     demo::unpack(&dumps).with_context(|| format!("cannot write to {}", dumps.display()))?;

@@ -61,13 +61,13 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
 pub fn second_store(settings: &Settings) -> Result<Option<String>> {
     let own = settings.sqlite_file().filter(|own| settings.sqlite.is_none() && !own.exists());
     let (Some(own), Some(state)) = (own, &settings.state) else { return Ok(None) };
-    if State::look(state)?.manifest().generation == 0 {
+    if State::look(&settings.storage()?)?.manifest().generation == 0 {
         return Ok(None);
     }
     Ok(Some(format!(
         "no sink is named, and the state in {} was applied to others: name them (--sqlite FILE, --postgres URL and so on), or say --sqlite {} \
          to fill a new one, or --null for none",
-        state.display(),
+        state,
         own.display()
     )))
 }
@@ -81,7 +81,7 @@ pub fn store_with_tables(settings: &Settings) -> Result<Box<dyn Sink>> {
         return Ok(store);
     }
     if !settings.names_a_sink() && !settings.null {
-        settings.state_dir()?;
+        settings.state()?;
     }
     anyhow::bail!("no store that keeps dead letters is named: name one with --sqlite or --postgres")
 }
@@ -124,8 +124,17 @@ pub fn progress() -> Progress {
 
 /// What a run is asked for.
 pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request> {
+    let state = settings.state()?;
+    if state.folder().is_none() && !settings.names_a_sink() && !settings.null {
+        let mut mistakes = Mistakes::default();
+        let words = format!(
+            "{state} is no folder, where a SQLite file could be: name a sink (--sqlite FILE, --postgres URL and so on), or say --null"
+        );
+        mistakes.add(settings.origin(Key::State).place(Key::State), words);
+        return Err(mistakes.into());
+    }
     Ok(Request {
-        state: settings.state_dir()?.to_owned(),
+        state: settings.storage()?,
         workers: settings.workers,
         cluster: None,
         block: block(),

@@ -53,14 +53,14 @@ impl StatusArgs {
 
 /// Shows the state, and how the sinks that are named stand.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let state = State::look(settings.state_dir()?)?;
+    let state = State::look(&settings.storage()?)?;
     if state.is_fresh() {
-        anyhow::bail!("there is no state in {}: refresh makes one", state.folder().display());
+        anyhow::bail!("there is no state in {}: refresh makes one", state.storage());
     }
     let manifest = state.manifest();
-    let mut text = format!("state {} in {}, generation {}\n", manifest.state, state.folder().display(), manifest.generation);
+    let mut text = format!("state {} in {}, generation {}\n", manifest.state, state.storage(), manifest.generation);
     let checkpoint = manifest.begun.as_ref().and_then(|begun| {
-        let found = Checkpoint::read(state.folder()).unwrap_or_default();
+        let found = Checkpoint::read(state.storage()).unwrap_or_default();
         found.filter(|found| found.epoch == begun.epoch).map(|found| ResumedFrom::of(&found))
     });
     if let Some(begun) = &manifest.begun {

@@ -48,7 +48,7 @@ fn flags_alone_are_enough() {
     assert_eq!((settings.workers, settings.memory, settings.delete_limit_percent), (4, 1 << 30, 3.0));
     assert!(settings.allow_deletes && settings.json && !settings.allow_older && !settings.null);
     assert_eq!(settings.dumps_dir().expect("given").to_str(), Some("d"));
-    assert_eq!(settings.state_dir().expect("given").to_str(), Some("s"));
+    assert_eq!(settings.state().expect("given").to_string(), "s");
 }
 
 #[test]

@@ -15,7 +15,6 @@
 //! another kind; so nothing is said before all kinds have ended, and then only what differs from the month before.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,7 +35,7 @@ use super::links::{Assertion, Flow, Ground};
 use crate::model::graph::{Anchor, Coded, EdgeChange, EdgeId, Family};
 use crate::model::{Event, Seat};
 use crate::sources::{Budget, Tick, first_epilogue_tick};
-use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+use crate::state::{Manifest, Part, PartWriter, Rows, StateError, Storage};
 use crate::telemetry::Recorder;
 
 /// Anchors walked in one activation, and given in one tick: the walk must neither hold up the worker nor fill the memory.
@@ -53,9 +52,9 @@ pub struct Edges {
 
 impl Edges {
     /// The edges whose anchors a worker owns, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Edges, StateError> {
+    pub fn restore(storage: &Storage, manifest: &Manifest, seat: Seat) -> Result<Edges, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.edges);
-        let mut rows = Rows::<(EdgeId, u32)>::of_worker(folder, manifest, parts, seat)?;
+        let mut rows = Rows::<(EdgeId, u32)>::of_worker(storage, manifest, parts, seat)?;
         let base =
             Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(edge, records)| (edge.anchor, edge.link, records as isize))))?;
         Ok(Edges { base, recent: Arrangement::new() })
@@ -96,8 +95,8 @@ impl Edges {
     }
 
     /// Writes all edges as this worker's part of the next generation, and notes which codes they use.
-    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
+    pub fn save(&mut self, storage: &Storage, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
+        let writer = PartWriter::create(storage, manifest.state, manifest.generation + 1, seat)?;
         self.base.cursor_with(&mut self.recent).save(writer, |&anchor, &link, records| {
             let Ok(records) = u32::try_from(records) else {
                 tracing::error!("an edge is asserted by {records} records: this is a defect of discodiff, and verify will find more");

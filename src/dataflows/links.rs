@@ -18,7 +18,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +37,7 @@ use super::journal::{Entry, Journal};
 use crate::model::graph::{Coded, Dictionary, EdgeChange, EdgeId, Family, Projection};
 use crate::model::{Change, Event, Key, Peers, PerKind, Seat, Verdict};
 use crate::sources::Tick;
-use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+use crate::state::{Manifest, Part, PartWriter, Rows, StateError, Storage};
 use crate::telemetry::Recorder;
 
 /// That a record asserts an edge (+1), or does so no more (-1).
@@ -101,9 +100,9 @@ pub struct Links {
 
 impl Links {
     /// The links of a worker's records, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Links, StateError> {
+    pub fn restore(storage: &Storage, manifest: &Manifest, seat: Seat) -> Result<Links, StateError> {
         let parts = manifest.links.as_ref().map_or(&[][..], |links| &links.links);
-        let mut rows = Rows::<(Key, Coded)>::of_worker(folder, manifest, parts, seat)?;
+        let mut rows = Rows::<(Key, Coded)>::of_worker(storage, manifest, parts, seat)?;
         let trace = Arrangement::restore(|| Ok::<_, StateError>(rows.next()?.map(|(key, link)| (key, link, 1))))?;
         Ok(Links { trace, held: PerKind::default() })
     }
@@ -126,8 +125,8 @@ impl Links {
     }
 
     /// Writes all links as this worker's part of the next generation, and notes which codes they use.
-    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
+    pub fn save(&mut self, storage: &Storage, manifest: &Manifest, seat: Seat, used: &mut RoaringBitmap) -> Result<Part, StateError> {
+        let writer = PartWriter::create(storage, manifest.state, manifest.generation + 1, seat)?;
         self.trace.cursor().save(writer, |key, link, _| {
             used.extend(link.codes());
             Some((*key, *link))

@@ -1,6 +1,5 @@
 //! Runs one epoch: reader, dataflow and writers' threads, from start to the last commit.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -19,7 +18,7 @@ use crate::model::{Kind, PerKind, Seat};
 use crate::sinks::driver::{Driver, Missed, Report};
 use crate::sinks::{Holds, Need, Run, Writer, Writers};
 use crate::sources::{Budget, Holder, Reading, Snapshot, Stop, StoppedOnRequest, Surroundings, Trail, read};
-use crate::state::{Checkpoint, Manifest, Part};
+use crate::state::{Checkpoint, Manifest, Part, Storage};
 use crate::telemetry::{Cause, InFlight, Phase};
 use uuid::Uuid;
 
@@ -73,7 +72,7 @@ pub fn apply(
     snapshot: &Snapshot,
     plan: &Plan,
     manifest: &Manifest,
-    folder: &Path,
+    storage: &Storage,
     targets: Vec<Target>,
     kept: Kept,
 ) -> Result<Applied> {
@@ -92,7 +91,7 @@ pub fn apply(
     let to_read = |kind: Kind| plan.read[kind] && mark.as_ref().is_none_or(|mark| kind >= mark.kind());
     let files: Vec<_> = snapshot.files.iter().filter(|(kind, _)| to_read(*kind)).filter_map(|(_, file)| file.clone()).collect();
     let delivered = match &taken_up {
-        Some(checkpoint) => delivered(folder, manifest, checkpoint)?,
+        Some(checkpoint) => delivered(storage, manifest, checkpoint)?,
         None => PerKind::from_fn(|_| RoaringTreemap::new()),
     };
     let trail = Arc::new(Trail::new(plan.epoch.number));
@@ -125,17 +124,17 @@ pub fn apply(
     let (mut journal, mut rounds, mut scribe) = (Journal::new(None, Arc::clone(&budget)), Rounds::default(), None);
     if let Some(checkpoint) = kept.checkpoint {
         let dictionary = kept.links.clone().unwrap_or_default();
-        let (folder, trail) = (folder.to_owned(), Arc::clone(&trail));
+        let (storage, trail) = (storage.clone(), Arc::clone(&trail));
         let (budget, interval) = (Arc::clone(&budget), request.checkpoint_interval);
         let (measures, excess, stop) = (Arc::clone(&measures), excess.clone(), stop.clone());
         let cluster = request.cluster.clone();
-        let one = Scribe { folder, checkpoint, interval, first, cluster, trail, dictionary, missed, budget, excess, measures, stop };
+        let one = Scribe { storage, checkpoint, interval, first, cluster, trail, dictionary, missed, budget, excess, measures, stop };
         let thread;
         (journal, rounds, thread) = one.start(manifest)?;
         scribe = Some(thread);
     }
     let setting = Setting {
-        folder: folder.to_owned(),
+        storage: storage.clone(),
         manifest: Arc::new(manifest.clone()),
         first,
         cluster: request.cluster.clone().zip(kept.run),

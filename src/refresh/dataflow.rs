@@ -1,7 +1,6 @@
 //! One refresh dataflow on every worker, from inlets to saved parts: of this process, together with those of others where there are some.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +26,7 @@ use crate::dataflows::{
 use crate::model::graph::{Coded, Dictionary, EdgeId};
 use crate::model::{Fingerprint, Key, Kind, PerKind, Seat};
 use crate::sources::{Budget, Holder, Inlet, Stop};
-use crate::state::{Checkpoint, Manifest, Part, Row};
+use crate::state::{Checkpoint, Manifest, Part, Row, Storage};
 use crate::telemetry::{Cause, Measures, RunStage};
 
 /// How long a worker sleeps when it has nothing to do, before it looks whether the run is to end. Records and acknowledgements wake it.
@@ -45,8 +44,8 @@ pub struct Equipment {
 /// What all workers share.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// The state's folder.
-    pub folder: PathBuf,
+    /// Where the state's files are.
+    pub storage: Storage,
     /// The valid generation.
     pub manifest: Arc<Manifest>,
     /// The first worker of this process.
@@ -139,7 +138,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let (index, workers) = (seat.worker, seat.peers.workers);
     let (begun, measures) = (Instant::now(), &setting.measures);
     let loading = measures.waits().within(Cause::State.name());
-    let trace = Fingerprints::restore(&setting.folder, &setting.manifest, seat)?;
+    let trace = Fingerprints::restore(&setting.storage, &setting.manifest, seat)?;
     let trace = Rc::new(RefCell::new(trace));
     let findings = Rc::new(RefCell::new(Findings::default()));
     let probe = ProbeHandle::new();
@@ -148,8 +147,8 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     let kept = match &setting.links {
         None => None,
         Some((dictionary, flow)) => {
-            let kept = Links::restore(&setting.folder, &setting.manifest, seat)?;
-            let shared = Edges::restore(&setting.folder, &setting.manifest, seat)?;
+            let kept = Links::restore(&setting.storage, &setting.manifest, seat)?;
+            let shared = Edges::restore(&setting.storage, &setting.manifest, seat)?;
             let ground = Ground { dictionary: Arc::clone(dictionary), flow: *flow, journal: setting.journal.clone(), peers: seat.peers };
             Some((Rc::new(RefCell::new(kept)), Rc::new(RefCell::new(shared)), ground))
         }
@@ -159,7 +158,7 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
         let mut links = kept.as_ref().map(|(kept, shared, ..)| (kept.borrow_mut(), shared.borrow_mut()));
         let links = links.as_mut().map(|(links, edges)| (&mut **links, &mut **edges));
         let mut memory = Memory { seat, trace: &mut trace, diff: &mut diff, findings: &mut findings, links };
-        memory.take_up(&setting.folder, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
+        memory.take_up(&setting.storage, &setting.manifest, checkpoint).context("cannot take up the run that did not end")?;
     }
     let keys = |trace: &Fingerprints| Kind::ALL.iter().map(|kind| trace.live(*kind)).sum();
     let room = |parts: &[Part]| Part::room(parts, seat) as u64;
@@ -234,15 +233,15 @@ fn work(worker: &mut Worker, setting: &Setting, equipment: Equipment) -> Result<
     fail::fail_point!("before-part");
     let mut outcome = Outcome { findings: findings.take(), part: None, links: None };
     if setting.save {
-        let (begun, folder, manifest) = (Instant::now(), &setting.folder, &setting.manifest);
+        let (begun, storage, manifest) = (Instant::now(), &setting.storage, &setting.manifest);
         let _saving = measures.waits().within(Cause::State.name());
-        let part = trace.borrow_mut().save(folder, manifest, seat).context("cannot save the state")?;
+        let part = trace.borrow_mut().save(storage, manifest, seat).context("cannot save the state")?;
         let mut saved = bytes_of(part.rows, 0, 0);
         outcome.part = Some(part);
         if let Some((kept, shared, ..)) = kept {
             let mut used = RoaringBitmap::new();
-            let links = kept.borrow_mut().save(folder, manifest, seat, &mut used).context("cannot save the links")?;
-            let edges = shared.borrow_mut().save(folder, manifest, seat, &mut used).context("cannot save the edges")?;
+            let links = kept.borrow_mut().save(storage, manifest, seat, &mut used).context("cannot save the links")?;
+            let edges = shared.borrow_mut().save(storage, manifest, seat, &mut used).context("cannot save the edges")?;
             saved += bytes_of(0, links.rows, edges.rows);
             outcome.links = Some(SavedLinks { links, edges, used, held: kept.borrow().held() });
         }

@@ -25,7 +25,7 @@ use crate::sinks::driver::{Missed, Report};
 use crate::sinks::{Run, Sink, Writers};
 use crate::sources::kafka::{Attempt, Stretch, Topics};
 use crate::sources::{DumpFile, Place, Snapshot};
-use crate::state::{Checkpoint, Manifest, Part, State, load_dictionary};
+use crate::state::{Checkpoint, Manifest, Part, State, Storage, load_dictionary};
 use crate::telemetry::Phase;
 
 /// What one run of all processes is.
@@ -194,8 +194,8 @@ pub fn led(
 }
 
 fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<dyn Sink>]) -> Result<Outcome> {
-    if State::run_in(&request.state) != Some(task.run) {
-        bail!("{} is not the folder in which process 0 keeps the state: all processes need the same one", request.state.display());
+    if State::run_in(&request.state)? != Some(task.run) {
+        bail!("{} is not where process 0 keeps the state: all processes need the same folder, or bucket and prefix", request.state);
     }
     let names = sinks.iter().map(|sink| sink.name());
     if !names.eq(task.sinks.iter().map(|(name, ..)| name.as_str())) {
@@ -222,10 +222,10 @@ fn one(request: &Request, task: &Task, sources: &Sources<'_>, sinks: &mut [Box<d
 }
 
 /// The codes that the state and the run that is taken up have; process 0 gives all others.
-fn dictionary(folder: &Path, task: &Task) -> Result<Dictionary> {
-    let dictionary = load_dictionary(folder, &task.manifest)?.following();
+fn dictionary(storage: &Storage, task: &Task) -> Result<Dictionary> {
+    let dictionary = load_dictionary(storage, &task.manifest)?.following();
     if let Some(checkpoint) = &task.checkpoint {
-        adopt_texts(folder, &task.manifest, checkpoint, &dictionary)?;
+        adopt_texts(storage, &task.manifest, checkpoint, &dictionary)?;
     }
     Ok(dictionary)
 }

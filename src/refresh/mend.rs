@@ -3,7 +3,6 @@
 //! In a first load the nodes have come with the records, and all edges come from here, in the order of their anchors: both ends are
 //! there, nothing waits in memory for its other end, and no edge is looked for.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -18,13 +17,13 @@ use crate::model::graph::{Dictionary, Edge};
 use crate::sinks::driver::{BATCH_BYTES, BATCH_ROWS};
 use crate::sinks::{Class, Graph};
 use crate::sources::StoppedOnRequest;
-use crate::state::Manifest;
+use crate::state::{Manifest, Storage};
 use crate::telemetry::{Recorder, RunStage, Subject};
 
 /// Mends the families that do not flow as changes in this run. `manifest` is that of the generation that is about to become valid. Gives
 /// the number of edges that the graph refused, under each kind whose records assert them.
 pub fn mend(
-    folder: &Path,
+    storage: &Storage,
     manifest: &Manifest,
     dictionary: &Dictionary,
     (name, graph): (&'static str, &mut dyn Graph),
@@ -38,7 +37,7 @@ pub fn mend(
     let mut read = 0;
     let recorder = request.measures.recorder(RunStage::Write(name));
     let mut batch = Batch { added: Vec::new(), removed: Vec::new(), bytes: 0, refused: PerKind::default(), recorder };
-    let edges = EdgeIds::open(folder, manifest)?;
+    let edges = EdgeIds::open(storage, manifest)?;
     let wanted = |family| flow.mends(family);
     Look { graph, wanted: &wanted, empty }.at_all(
         edges,

@@ -25,7 +25,7 @@ mod selection;
 mod topics;
 mod unmarked;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ use crate::model::{Kind, Peers, PerKind, Seat};
 use crate::sinks::driver::Missed;
 use crate::sinks::{self, Holds, KindEnd, KindRun, Need, Run, Sink};
 use crate::sources::{BlockSize, DumpFile, Folder, Place, Snapshot, StoppedOnRequest};
-use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, check, save_dictionary};
+use crate::state::{Applied, Begun, Checkpoint, Deletes, Links, Manifest, Part, State, Storage, check, save_dictionary};
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use apply::{Kept, Target, apply};
 use checkpoints::Grounds;
@@ -59,8 +59,8 @@ pub use topics::FromTopics;
 /// What is asked of a run.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The state's folder.
-    pub state: PathBuf,
+    /// Where the state is.
+    pub state: Storage,
     /// Number of timely workers of this process.
     pub workers: usize,
     /// The other processes.
@@ -126,7 +126,7 @@ pub fn refresh_if_held(
 ) -> Result<Option<Refreshed>> {
     let begun = Instant::now();
     let mut state = State::open(&request.state)?;
-    request.measures.course().holds(state.folder(), state.manifest());
+    request.measures.course().holds(state.storage(), state.manifest());
     let newest = state.manifest().kinds.iter().filter_map(|(_, applied)| applied.as_ref().map(|applied| applied.month.clone())).max();
     if let Some(newest) = newest.filter(|newest| *newest > snapshot.month && !request.allowed.older) {
         tracing::info!("the state holds {newest}, and {} is offered: nothing of it is applied (--allow-older goes back)", snapshot.month);
@@ -153,7 +153,7 @@ fn refresh_to(
     let (measures, course) = (&request.measures, request.measures.course());
     course.enter(Phase::Opening);
     measures.shows(&request.progress);
-    course.holds(state.folder(), state.manifest());
+    course.holds(state.storage(), state.manifest());
     with_sinks(measures, open, |sinks| refresh_opened(request, begun, snapshot, state, sinks))
 }
 
@@ -222,11 +222,11 @@ fn refresh_opened(
     let (links, edges) = before.links.as_ref().map_or((0, 0), |links| (rows(&links.links), rows(&links.edges)));
     let keys = rows(&before.parts);
     let size = |_: &_| (keys, bytes_of(keys, links, edges));
-    request.measures.waiting(RunStage::Check, Cause::State, size, || check(state.folder(), &before))?;
+    request.measures.waiting(RunStage::Check, Cause::State, size, || check(state.storage(), &before))?;
     // Once kept, links are kept for good: a graph that is left out of some months is brought up without a first load.
     let keeps_links = before.links.is_some() || members.iter().any(|member| member.holds == Holds::Graph);
-    let folder = state.folder().to_owned();
-    let grounds = Grounds { folder: &folder, before: &before, snapshot: &snapshot, members: &members, block: request.block, keeps_links };
+    let storage = state.storage().clone();
+    let grounds = Grounds { storage: &storage, before: &before, snapshot: &snapshot, members: &members, block: request.block, keeps_links };
     let cluster = request.cluster.as_deref();
     if let Some(cluster) = cluster {
         // Before anything is noted of the run, here or in a sink.
@@ -279,7 +279,7 @@ fn refresh_opened(
         task.assign(cluster)?;
         kept.run = Some(task.run);
     }
-    let mut applied = apply(request, &snapshot, &plan, &before, state.folder(), targets, kept)?;
+    let mut applied = apply(request, &snapshot, &plan, &before, state.storage(), targets, kept)?;
     if let Some(cluster) = cluster {
         gather(cluster, &request.stop, &mut applied)?;
     }
@@ -339,7 +339,7 @@ fn refresh_opened(
         known.iter().flat_map(|known| known.missed.iter()).for_each(|(kind, missed)| undelivered[kind] += missed);
         let name = sink.name();
         if let Some(graph) = sink.graph() {
-            let work = || mend(state.folder(), &manifest, &dictionary, (name, graph), &applied.flow, request);
+            let work = || mend(state.storage(), &manifest, &dictionary, (name, graph), &applied.flow, request);
             let refused = waits.during(Cause::Sink(name), work)?;
             refused.iter().for_each(|(kind, refused)| undelivered[kind] += refused);
         }
@@ -370,7 +370,7 @@ fn refresh_opened(
     note_owed(&manifest, sinks, &plan.read, &mut refreshed.notes)?;
     fail::fail_point!("before-state", |_| bail!("failpoint before-state"));
     waits.during(Cause::State, || state.replace(manifest))?;
-    request.measures.course().holds(state.folder(), state.manifest());
+    request.measures.course().holds(state.storage(), state.manifest());
     refreshed.notes.rejected = applied.findings.rejected;
     refreshed.notes.twins = applied.findings.twins;
     refreshed.notes.unmapped = applied.findings.unmapped;
@@ -428,7 +428,7 @@ fn save_links(
         complete: PerKind::from_fn(|kind| complete(kind) || (before.links.is_none() && before.kinds[kind].is_none())),
         links,
         edges,
-        dictionary: save_dictionary(state.folder(), before, dictionary, &used)?,
+        dictionary: save_dictionary(state.storage(), before, dictionary, &used)?,
     })
 }
 

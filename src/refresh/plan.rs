@@ -78,7 +78,7 @@ pub fn foresee(request: &Request, dumps: &Path, mut stores: Vec<Box<dyn Sink>>) 
     let target =
         Target { name: "plan", by: Writers::Alone, holds: Holds::Documents, run, writers: vec![onlooker], missed: Missed::default() };
     let kept = Kept { save: false, links: None, checkpoint: None, run: None };
-    let applied = apply(request, &snapshot, &plan, &manifest, state.folder(), vec![target], kept)
+    let applied = apply(request, &snapshot, &plan, &manifest, state.storage(), vec![target], kept)
         .map_err(|error| if error.is::<TooManyRejected>() { error.context("a refresh would fail") } else { error })?;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     seen.refreshed = foreseen.refreshed;

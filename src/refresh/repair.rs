@@ -62,7 +62,7 @@ pub fn repair(request: &Request, dumps: Dumps<'_>, open: impl FnOnce() -> Result
     request.measures.course().enter(Phase::Opening);
     request.measures.shows(&request.progress);
     let mut state = State::open(&request.state)?;
-    request.measures.course().holds(state.folder(), state.manifest());
+    request.measures.course().holds(state.storage(), state.manifest());
     with_sinks(&request.measures, open, |sinks| repair_opened(request, dumps, &mut state, sinks))
 }
 
@@ -235,7 +235,7 @@ impl Work<'_> {
             abandoned: Vec::new(),
         };
         let kept = Kept { save: false, links: None, checkpoint: None, run: None };
-        let applied = apply(self.request, &self.snapshot, &plan, &self.manifest, state.folder(), targets, kept)?;
+        let applied = apply(self.request, &self.snapshot, &plan, &self.manifest, state.storage(), targets, kept)?;
         for (kind, counts) in applied.findings.counts.iter() {
             if counts.inserted + counts.updated + counts.deleted > 0 {
                 bail!("the {kind}s that were read are not those of the state, whose sha256 they have: this is a defect of discodiff");
@@ -272,9 +272,9 @@ impl Work<'_> {
     }
 
     fn mend(&self, state: &State, name: &'static str, graph: &mut dyn crate::sinks::Graph) -> Result<PerKind<u64>> {
-        let dictionary = load_dictionary(state.folder(), &self.manifest)?;
+        let dictionary = load_dictionary(state.storage(), &self.manifest)?;
         let all = Flow { graph: true, mended: PerKind::from_fn(|_| true) };
-        mend(state.folder(), &self.manifest, &dictionary, (name, graph), &all, self.request)
+        mend(state.storage(), &self.manifest, &dictionary, (name, graph), &all, self.request)
     }
 
     fn end(&self, kind: Kind, run: &Run, undelivered: u64, applied: &Applied) -> Option<KindEnd> {

@@ -106,8 +106,8 @@ pub struct KafkaFlags {
 /// Where the state is, and the settings file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StateFlags {
-    /// Folder where discodiff keeps what it has applied so far
-    #[arg(long, value_name = "DIR")]
+    /// Folder where discodiff keeps what it has applied so far, or s3://bucket/prefix
+    #[arg(long, value_name = "DIR|URL")]
     pub state: Option<PathBuf>,
     /// Settings file [default: DISCODIFF_CONFIG, else discodiff.toml in this folder, if it is there]
     #[arg(long, value_name = "FILE")]

@@ -35,7 +35,7 @@ pub enum Key {
     TopicPrefix,
     /// Partitions of new topics.
     Partitions,
-    /// Folder of the state.
+    /// Where the state is.
     State,
     /// The SQLite file.
     Sqlite,
@@ -210,7 +210,7 @@ impl Key {
             Key::Hostfile => "the file that names all processes, a line such as worker-0:2101 each, that of process 0 first",
             Key::Brokers => "host and port of a Kafka broker, such as kafka:9092",
             Key::State => {
-                "the folder where discodiff keeps what it has applied so far; it has no default, since a run that starts with \
+                "the folder where discodiff keeps what it has applied so far, or s3://bucket/prefix; it has no default, since a run that starts with \
                  another state than the last one's would load the whole catalogue again"
             }
             _ => "see discodiff help",

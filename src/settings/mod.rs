@@ -41,6 +41,7 @@ pub use value::{FeedPlace, LogFormat};
 
 use crate::kafka::Sasl;
 use crate::sinks::postgres::TlsFiles;
+use crate::state::{Location, Storage};
 
 /// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
 #[derive(Clone)]
@@ -75,8 +76,8 @@ pub struct Settings {
     pub topic_prefix: String,
     /// Partitions of topics that are made; those that are there must have as many.
     pub partitions: Option<usize>,
-    /// Folder of the state.
-    pub state: Option<PathBuf>,
+    /// Where the state is.
+    pub state: Option<Location>,
     /// The SQLite file, where one was named; see [`Settings::sqlite_file`].
     pub sqlite: Option<PathBuf>,
     /// PostgreSQL's URL; see [`Settings::postgres_password`].
@@ -139,9 +140,14 @@ impl Settings {
         needed(Key::Dumps, self.dumps.as_deref())
     }
 
-    /// The folder of the state, or what to say where none was named.
-    pub fn state_dir(&self) -> Result<&Path, Mistakes> {
-        needed(Key::State, self.state.as_deref())
+    /// Where the state is, or what to say where that was not named.
+    pub fn state(&self) -> Result<&Location, Mistakes> {
+        needed(Key::State, self.state.as_ref())
+    }
+
+    /// The state's files. An object store is not asked anything yet.
+    pub fn storage(&self) -> anyhow::Result<Storage> {
+        Ok(Storage::open(self.state()?)?)
     }
 
     /// Whether a sink was named.
@@ -152,7 +158,8 @@ impl Settings {
 
     /// The SQLite file: the one that was named, or the state folder's own where neither a sink nor `null` was.
     pub fn sqlite_file(&self) -> Option<PathBuf> {
-        let own = || self.state.as_ref().filter(|_| !self.null && !self.names_a_sink()).map(|state| state.join("discodiff.sqlite"));
+        let folder = || self.state.as_ref().and_then(Location::folder).filter(|_| !self.null && !self.names_a_sink());
+        let own = || folder().map(|folder| folder.join("discodiff.sqlite"));
         self.sqlite.clone().or_else(own)
     }
 
@@ -198,7 +205,7 @@ impl Settings {
             Key::KafkaSasl => self.kafka_user.is_some().then(|| self.kafka_sasl.name().to_owned()),
             Key::TopicPrefix => self.brokers.is_some().then(|| self.topic_prefix.clone()),
             Key::Partitions => self.partitions.map(|partitions| partitions.to_string()),
-            Key::State => path(&self.state),
+            Key::State => self.state.as_ref().map(Location::to_string),
             Key::Sqlite => path(&self.sqlite),
             Key::Postgres => self.postgres.as_ref().map(load::masked),
             Key::PostgresPasswordFile => path(&self.postgres_password_file),

@@ -118,7 +118,7 @@ impl Resolver {
             kafka_sasl: self.take(Key::KafkaSasl, value::sasl).unwrap_or_default(),
             topic_prefix: self.take(Key::TopicPrefix, value::topic_prefix).unwrap_or_else(|| TOPIC_PREFIX.into()),
             partitions: self.take(Key::Partitions, value::partitions),
-            state: self.take(Key::State, value::path),
+            state: self.take(Key::State, value::state),
             sqlite: self.take(Key::Sqlite, value::path),
             postgres: self.take(Key::Postgres, value::postgres),
             postgres_password_file: self.take(Key::PostgresPasswordFile, value::path),

@@ -1,6 +1,6 @@
 //! What one value must look like. Each function gives the value, or words that say what is wrong and what would be right.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use url::Url;
 use super::Secret;
 use crate::kafka::Sasl;
 use crate::sinks::postgres::{ConnectionString, Unreadable};
+use crate::state::Location;
 
 /// A value as it was written.
 #[derive(Clone, Debug)]
@@ -105,6 +106,21 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
         Raw::Toml(other, _) => return wrong(format_args!("a value of type {}", other.type_str()), RIGHT),
     };
     if given == Path::new("") { wrong("nothing", RIGHT) } else { Ok(given) }
+}
+
+/// A folder, which from the settings file is taken from the file's folder, or a bucket.
+pub(super) fn state(raw: &Raw) -> Result<Location, String> {
+    let text = match raw {
+        Raw::Text(text) => Some(text.as_os_str()),
+        Raw::Toml(Value::String(text), _) => Some(OsStr::new(text)),
+        Raw::Toml(..) => None,
+    };
+    match text.map(|text| (text, Location::parse(text))) {
+        Some((text, None)) => wrong(format_args!("\"{}\"", text.display()), Location::RIGHT),
+        // Given as a URL.
+        Some((text, Some(location))) if location != Location::Folder(text.into()) => Ok(location),
+        _ => path(raw).map(Location::Folder),
+    }
 }
 
 pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {

@@ -1,21 +1,15 @@
 //! The checkpoint: up to where an epoch that is not complete is durable, in all sinks and in the journals.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::journal::Segment;
-use super::{Manifest, StateError, write_durably};
+use super::{Manifest, Record, StateError, Storage};
 use crate::model::graph::LINKS_VERSION;
 use crate::model::{CANONICAL_VERSION, PerKind, RULES_VERSION};
 use crate::sinks::{Epoch, Need};
 use crate::sources::{BlockSize, Mark};
-
-pub(super) const CHECKPOINT: &str = "checkpoint";
 
 /// Version of the layout of checkpoints and journals, and of what is in them.
 const FORMAT: u32 = 3;
@@ -98,20 +92,16 @@ impl Checkpoint {
     }
 
     /// Puts it in place: from then on it is the one that counts.
-    pub fn write(&self, folder: &Path) -> Result<(), StateError> {
+    pub fn write(&self, storage: &Storage) -> Result<(), StateError> {
         // Cannot fail: all keys are strings.
         let body = serde_json::to_string_pretty(self).unwrap_or_default();
-        write_durably(folder, CHECKPOINT, format!("{:016x}\n{body}\n", xxh3_64(body.as_bytes())).as_bytes())
+        storage.put(Record::Checkpoint, Some(&format!("{:016x}\n{body}\n", xxh3_64(body.as_bytes()))))
     }
 
-    /// The one in this folder; `None`: there is none. One that cannot be read is told of in words.
-    pub fn read(folder: &Path) -> Result<Option<Checkpoint>, String> {
-        let path = folder.join(CHECKPOINT);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
-        };
+    /// The one there is; `None`: there is none. One that cannot be read is told of in words.
+    pub fn read(storage: &Storage) -> Result<Option<Checkpoint>, String> {
+        let path = storage.path_of(Record::Checkpoint);
+        let Some(text) = storage.record(Record::Checkpoint).map_err(|error| error.to_string())? else { return Ok(None) };
         let (checksum, body) = text.split_once('\n').unwrap_or_default();
         let body = body.trim_end();
         if checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
@@ -136,17 +126,18 @@ mod tests {
     #[test]
     fn a_checkpoint_reads_back_as_written_and_a_damaged_or_other_one_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(Checkpoint::read(folder.path()), Ok(None));
+        let storage = Storage::from(folder.path());
+        assert_eq!(Checkpoint::read(&storage), Ok(None));
         let epoch = Epoch { number: 3, id: Uuid::from_u128(7) };
         let written = Checkpoint::new(&Manifest::new(), epoch, BlockSize::default(), PerKind::default(), true, Vec::new());
-        written.write(folder.path()).expect("written");
+        written.write(&storage).expect("written");
         assert!(written.is_current());
-        assert_eq!(Checkpoint::read(folder.path()), Ok(Some(written.clone())));
-        let path = folder.path().join(CHECKPOINT);
-        let text = fs::read_to_string(&path).expect("read");
-        fs::write(&path, text.replace("\"number\": 3", "\"number\": 4")).expect("written");
-        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains("damaged")));
-        Checkpoint { format: FORMAT + 1, ..written }.write(folder.path()).expect("written");
-        assert!(Checkpoint::read(folder.path()).is_err_and(|words| words.contains(&format!("of format {}", FORMAT + 1))));
+        assert_eq!(Checkpoint::read(&storage), Ok(Some(written.clone())));
+        let path = storage.path_of(Record::Checkpoint);
+        let text = std::fs::read_to_string(&path).expect("read");
+        std::fs::write(&path, text.replace("\"number\": 3", "\"number\": 4")).expect("written");
+        assert!(Checkpoint::read(&storage).is_err_and(|words| words.contains("damaged")));
+        Checkpoint { format: FORMAT + 1, ..written }.write(&storage).expect("written");
+        assert!(Checkpoint::read(&storage).is_err_and(|words| words.contains(&format!("of format {}", FORMAT + 1))));
     }
 }

@@ -1,6 +1,5 @@
 //! What can be wrong with a state.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,22 +21,44 @@ pub enum StateError {
         source: io::Error,
     },
     /// Another program works on it.
-    #[error("the state in {folder} is in use by another discodiff ({holder}): wait for it to end, or name another --state")]
+    #[error("the state in {place} is in use by another discodiff ({holder}): wait for it to end, or name another --state")]
     Locked {
-        /// The state's folder.
-        folder: PathBuf,
+        /// Where the state is.
+        place: String,
         /// Who holds it.
         holder: String,
     },
+    /// The object store.
+    #[error("cannot {action} {}: {problem}", path.display())]
+    Objects {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What came of it, and what to do.
+        problem: String,
+    },
+    /// Another program holds what this one held.
+    #[error(
+        "the state in {place} was taken over by another discodiff ({by}), as this one had not been heard of for too long: nothing more is written to it from here, and what is not complete goes on there"
+    )]
+    TakenOver {
+        /// Where the state is.
+        place: String,
+        /// Who holds it now.
+        by: String,
+    },
     /// Fingerprints, but nothing that says which are valid.
     #[error(
-        "{folder} holds {part:?} but no manifest.json: the state is damaged. Restore the folder from a backup, or make the state anew from a store: state rebuild"
+        "{place} holds {part:?} but no {manifest}: the state is damaged. Restore it from a backup, or make the state anew from a store: state rebuild"
     )]
     ManifestMissing {
-        /// The state's folder.
-        folder: PathBuf,
-        /// A file found in it.
-        part: OsString,
+        /// Where the state is.
+        place: String,
+        /// A file found there.
+        part: String,
+        /// The file that is missing.
+        manifest: String,
     },
     /// The manifest cannot be used.
     #[error("{path}: {problem}")]

@@ -12,15 +12,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::{Manifest, Part, StateError};
-use crate::disk;
+use super::storage::NewFile;
+use super::{Manifest, Part, StateError, Storage};
 use crate::model::graph::{Anchor, Coded, EdgeId};
 use crate::model::{Fingerprint, Key, Seat};
 
@@ -156,32 +155,23 @@ pub(super) fn header(what: &[u8; 8], state: Uuid, generation: u64) -> [u8; HEADE
     bytes
 }
 
-/// Writes one part of a generation. The file gets its name only when it is whole and on disk.
+/// Writes one part of a generation. The file gets its name only when it is whole and durable.
 #[derive(Debug)]
 pub struct PartWriter<R> {
-    folder: PathBuf,
     part: Part,
-    file: BufWriter<File>,
+    file: NewFile,
     block: Vec<u8>,
     rows: PhantomData<R>,
 }
 
 impl<R: Row> PartWriter<R> {
     /// Begins a worker's part.
-    pub fn create(folder: &Path, state: Uuid, generation: u64, seat: Seat) -> Result<PartWriter<R>, StateError> {
+    pub fn create(storage: &Storage, state: Uuid, generation: u64, seat: Seat) -> Result<PartWriter<R>, StateError> {
         let Seat { worker, peers, run } = seat;
         let run = run.map(|run| format!("-{run:08x}")).unwrap_or_default();
-        let file = format!("g{generation}-{worker}{run}.{}", R::ENDING);
-        let part = Part { file, rows: 0, worker, workers: peers.count(), processes: peers.processes };
-        let path = folder.join(format!("{}.new", part.file));
-        let file = disk::create(&path).map_err(|source| StateError::io("create", &path, source))?;
-        let mut writer = PartWriter {
-            folder: folder.to_owned(),
-            part,
-            file: BufWriter::with_capacity(1 << 20, file),
-            block: Vec::with_capacity(BLOCK_ROWS * R::SIZE),
-            rows: PhantomData,
-        };
+        let file = storage.create(&format!("g{generation}-{worker}{run}"), R::ENDING)?;
+        let part = Part { file: String::new(), rows: 0, worker, workers: peers.count(), processes: peers.processes };
+        let mut writer = PartWriter { part, file, block: Vec::with_capacity(BLOCK_ROWS * R::SIZE), rows: PhantomData };
         writer.put(&header(R::WHAT, state, generation))?;
         Ok(writer)
     }
@@ -198,12 +188,7 @@ impl<R: Row> PartWriter<R> {
         self.flush()?;
         self.put(&0u32.to_le_bytes())?;
         self.put(&crc32fast::hash(&self.part.rows.to_le_bytes()).to_le_bytes())?;
-        let path = self.folder.join(&self.part.file);
-        let io = |source| StateError::io("write", &path, source);
-        let file = self.file.into_inner().map_err(|error| io(error.into_error()))?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(self.folder.join(format!("{}.new", self.part.file)), &path).map_err(io)?;
-        super::sync_folder(&self.folder).map_err(io)?;
+        self.part.file = self.file.finish()?;
         Ok(self.part)
     }
 
@@ -221,14 +206,14 @@ impl<R: Row> PartWriter<R> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        self.file.write_all(bytes).map_err(|source| StateError::io("write", &self.folder.join(&self.part.file), source))
+        self.file.write_all(bytes).map_err(|source| StateError::io("write", self.file.path(), source))
     }
 }
 
 /// One part's rows, in order.
 struct PartReader<R: Row> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Box<dyn Read>>,
     bytes: Vec<u8>,
     /// The block that is being given, from `at` on.
     block: Vec<R>,
@@ -241,9 +226,8 @@ struct PartReader<R: Row> {
 }
 
 impl<R: Row> PartReader<R> {
-    fn open(folder: &Path, manifest: &Manifest, part: &Part) -> Result<PartReader<R>, StateError> {
-        let path = folder.join(&part.file);
-        let file = open(&path, R::WHAT, R::ENDING, manifest)?;
+    fn open(storage: &Storage, manifest: &Manifest, part: &Part) -> Result<PartReader<R>, StateError> {
+        let (path, file) = open(storage, &part.file, R::WHAT, R::ENDING, manifest)?;
         let (bytes, block) = (Vec::new(), Vec::with_capacity(BLOCK_ROWS));
         Ok(PartReader { path, file, bytes, block, at: 0, rows: 0, expected: part.rows, last: None, ended: false })
     }
@@ -301,13 +285,16 @@ impl<R: Row> PartReader<R> {
 }
 
 /// Opens a file of the valid generation and checks its header.
-pub(super) fn open(path: &Path, what: &[u8; 8], ending: &str, manifest: &Manifest) -> Result<BufReader<File>, StateError> {
-    let damaged = |problem: String| StateError::Part { path: path.to_owned(), problem };
-    let file = File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => damaged("the file is missing".to_owned()),
-        _ => StateError::io("read", path, source),
-    })?;
-    let mut file = BufReader::with_capacity(1 << 18, file);
+pub(super) fn open(
+    storage: &Storage,
+    name: &str,
+    what: &[u8; 8],
+    ending: &str,
+    manifest: &Manifest,
+) -> Result<(PathBuf, BufReader<Box<dyn Read>>), StateError> {
+    let path = storage.path(name);
+    let damaged = |problem: String| StateError::Part { path: path.clone(), problem };
+    let mut file = storage.read(name)?.ok_or_else(|| damaged("the file is missing".to_owned()))?;
     let mut found = [0; HEADER];
     file.read_exact(&mut found).map_err(|_| damaged("the file is shorter than its header".to_owned()))?;
     if found[..8] != *what {
@@ -321,7 +308,7 @@ pub(super) fn open(path: &Path, what: &[u8; 8], ending: &str, manifest: &Manifes
             _ => "it belongs to another generation".to_owned(),
         }));
     }
-    Ok(file)
+    Ok((path, file))
 }
 
 /// The rows of several parts as one, in order.
@@ -335,26 +322,26 @@ pub struct Rows<R: Row> {
 
 impl<R: Row> Rows<R> {
     /// All rows of these parts of the valid generation.
-    pub fn open(folder: &Path, manifest: &Manifest, parts: &[Part]) -> Result<Rows<R>, StateError> {
-        Rows::of(folder, manifest, parts.iter(), None)
+    pub fn open(storage: &Storage, manifest: &Manifest, parts: &[Part]) -> Result<Rows<R>, StateError> {
+        Rows::of(storage, manifest, parts.iter(), None)
     }
 
     /// The rows that `worker` owns among `workers`. Reads only the file that the same worker among as many wrote, where there is one;
     /// else all of them.
-    pub fn of_worker(folder: &Path, manifest: &Manifest, parts: &[Part], seat: Seat) -> Result<Rows<R>, StateError> {
+    pub fn of_worker(storage: &Storage, manifest: &Manifest, parts: &[Part], seat: Seat) -> Result<Rows<R>, StateError> {
         let wanted = || parts.iter().filter(|part| !part.is_of(seat.peers) || part.worker == seat.worker);
         // Of its own file a worker owns every row.
         let others = wanted().any(|part| !part.is_of(seat.peers));
-        Rows::of(folder, manifest, wanted(), others.then_some(seat))
+        Rows::of(storage, manifest, wanted(), others.then_some(seat))
     }
 
     fn of<'p>(
-        folder: &Path,
+        storage: &Storage,
         manifest: &Manifest,
         parts: impl Iterator<Item = &'p Part>,
         mine: Option<Seat>,
     ) -> Result<Rows<R>, StateError> {
-        let readers = parts.map(|part| PartReader::open(folder, manifest, part)).collect::<Result<Vec<_>, _>>()?;
+        let readers = parts.map(|part| PartReader::open(storage, manifest, part)).collect::<Result<Vec<_>, _>>()?;
         let waiting = readers.iter().map(|_| None).collect();
         let mut rows = Rows { heads: BinaryHeap::with_capacity(readers.len()), waiting, readers, mine };
         (0..rows.readers.len()).try_for_each(|reader| rows.advance(reader))?;
@@ -394,16 +381,16 @@ impl<R: Row> Rows<R> {
 }
 
 /// Reads every row of a generation's files once, so that damage is found.
-pub fn check(folder: &Path, manifest: &Manifest) -> Result<(), StateError> {
-    fn through<R: Row>(folder: &Path, manifest: &Manifest, parts: &[Part]) -> Result<(), StateError> {
-        let mut rows = Rows::<R>::open(folder, manifest, parts)?;
+pub fn check(storage: &Storage, manifest: &Manifest) -> Result<(), StateError> {
+    fn through<R: Row>(storage: &Storage, manifest: &Manifest, parts: &[Part]) -> Result<(), StateError> {
+        let mut rows = Rows::<R>::open(storage, manifest, parts)?;
         while rows.next()?.is_some() {}
         Ok(())
     }
-    through::<(Key, Fingerprint)>(folder, manifest, &manifest.parts)?;
+    through::<(Key, Fingerprint)>(storage, manifest, &manifest.parts)?;
     if let Some(links) = &manifest.links {
-        through::<(Key, Coded)>(folder, manifest, &links.links)?;
-        through::<(EdgeId, u32)>(folder, manifest, &links.edges)?;
+        through::<(Key, Coded)>(storage, manifest, &links.links)?;
+        through::<(EdgeId, u32)>(storage, manifest, &links.edges)?;
     }
     Ok(())
 }
@@ -421,10 +408,10 @@ mod tests {
         rows
     }
 
-    fn write(folder: &Path, rows: &[(Key, Fingerprint)], peers: Peers) -> Manifest {
+    fn write(storage: &Storage, rows: &[(Key, Fingerprint)], peers: Peers) -> Manifest {
         let mut manifest = Manifest { generation: 4, ..Manifest::new() };
         for seat in peers.seats() {
-            let mut writer = PartWriter::create(folder, manifest.state, 4, seat).expect("created");
+            let mut writer = PartWriter::create(storage, manifest.state, 4, seat).expect("created");
             for row in rows.iter().filter(|row| seat.owns(row.shard())) {
                 writer.push(*row).expect("pushed");
             }
@@ -440,11 +427,12 @@ mod tests {
         let cluster = Peers { processes: 2, workers: 2 };
         for (wrote, read) in [(one, one), (one, three), (four, two), (two, two), (three, one), (four, cluster), (cluster, four)] {
             let folder = tempfile::tempdir().expect("temporary folder");
-            let manifest = write(folder.path(), &expected, wrote);
+            let storage = Storage::from(folder.path());
+            let manifest = write(&storage, &expected, wrote);
             let mut all = Vec::new();
             for seat in read.seats() {
                 let mut last = None;
-                let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder.path(), &manifest, &manifest.parts, seat).expect("opened");
+                let mut rows = Rows::<(Key, Fingerprint)>::of_worker(&storage, &manifest, &manifest.parts, seat).expect("opened");
                 while let Some(row) = rows.next().expect("read") {
                     assert!(last < Some(row.0), "rows come in order of keys");
                     last = Some(row.0);
@@ -459,12 +447,13 @@ mod tests {
     #[test]
     fn a_damaged_cut_foreign_or_missing_file_is_refused_in_words() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let manifest = write(folder.path(), &rows_in(20_000), Peers::alone(1));
+        let storage = Storage::from(folder.path());
+        let manifest = write(&storage, &rows_in(20_000), Peers::alone(1));
         let path = folder.path().join(&manifest.parts[0].file);
         let whole = std::fs::read(&path).expect("read");
         let refused = |bytes: &[u8], manifest: &Manifest| {
             std::fs::write(&path, bytes).expect("written");
-            check(folder.path(), manifest).expect_err("refused").to_string()
+            check(&storage, manifest).expect_err("refused").to_string()
         };
         for at in [100, HEADER + 9, whole.len() - 2, whole.len() / 2] {
             let mut bytes = whole.clone();
@@ -479,6 +468,6 @@ mod tests {
         let older = Manifest { generation: 3, ..manifest.clone() };
         assert!(refused(&whole, &older).contains("another generation"));
         std::fs::remove_file(&path).expect("removed");
-        assert!(check(folder.path(), &manifest).expect_err("refused").to_string().contains("missing"));
+        assert!(check(&storage, &manifest).expect_err("refused").to_string().contains("missing"));
     }
 }

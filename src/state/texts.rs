@@ -6,14 +6,12 @@
 //!   end     0 u32 | crc of the number of all texts as u64 u32
 //! ```
 
-use std::io::{BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{Read, Write};
 
 use roaring::RoaringBitmap;
 
 use super::parts::{header, open};
-use super::{DictionaryFile, Manifest, StateError};
-use crate::disk;
+use super::{DictionaryFile, Manifest, StateError, Storage};
 use crate::model::graph::Dictionary;
 
 const WHAT: &[u8; 8] = b"discodic";
@@ -28,17 +26,15 @@ pub(super) fn is_dictionary(name: &str) -> bool {
 
 /// Writes the texts whose codes are `used` as a part of the generation after the valid one, durably.
 pub fn save_dictionary(
-    folder: &Path,
+    storage: &Storage,
     manifest: &Manifest,
     dictionary: &Dictionary,
     used: &RoaringBitmap,
 ) -> Result<DictionaryFile, StateError> {
     let generation = manifest.generation + 1;
-    let mut saved = DictionaryFile { file: format!("g{generation}.{ENDING}"), texts: 0 };
-    let path = folder.join(&saved.file);
-    let temporary = folder.join(format!("{}.new", saved.file));
+    let (mut file, mut texts) = (storage.create(&format!("g{generation}"), ENDING)?, 0u64);
+    let path = file.path().to_owned();
     let io = |source| StateError::io("write", &path, source);
-    let mut file = BufWriter::with_capacity(1 << 20, disk::create(&temporary).map_err(io)?);
     file.write_all(&header(WHAT, manifest.state, generation)).map_err(io)?;
     let mut block = Vec::with_capacity(BLOCK);
     let mut flush = |block: &mut Vec<u8>, number: u32| {
@@ -50,7 +46,7 @@ pub fn save_dictionary(
     };
     dictionary.each(|code, text| {
         if used.contains(code) {
-            saved.texts += 1;
+            texts += 1;
             block.extend_from_slice(&code.to_le_bytes());
             block.extend_from_slice(&(text.len() as u32).to_le_bytes());
             block.extend_from_slice(text.as_bytes());
@@ -62,21 +58,16 @@ pub fn save_dictionary(
         let crc = crc32fast::hash(&block);
         flush(&mut block, crc).map_err(io)?;
     }
-    flush(&mut block, crc32fast::hash(&saved.texts.to_le_bytes())).map_err(io)?;
-    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)?;
-    std::fs::rename(&temporary, &path).map_err(io)?;
-    super::sync_folder(folder).map_err(io)?;
-    Ok(saved)
+    flush(&mut block, crc32fast::hash(&texts.to_le_bytes())).map_err(io)?;
+    Ok(DictionaryFile { file: file.finish()?, texts })
 }
 
 /// The dictionary of the valid generation; an empty one where no links are kept.
-pub fn load_dictionary(folder: &Path, manifest: &Manifest) -> Result<Dictionary, StateError> {
+pub fn load_dictionary(storage: &Storage, manifest: &Manifest) -> Result<Dictionary, StateError> {
     let dictionary = Dictionary::default();
     let Some(links) = &manifest.links else { return Ok(dictionary) };
-    let path = folder.join(&links.dictionary.file);
+    let (path, mut file) = open(storage, &links.dictionary.file, WHAT, ENDING, manifest)?;
     let damaged = |problem: &str| StateError::Part { path: path.clone(), problem: problem.to_owned() };
-    let mut file = open(&path, WHAT, ENDING, manifest)?;
     let word = |file: &mut dyn Read| {
         let mut bytes = [0; 4];
         file.read_exact(&mut bytes).map_err(|_| damaged("the file is cut short"))?;
@@ -126,11 +117,11 @@ mod tests {
     use crate::model::PerKind;
     use crate::state::Links;
 
-    fn saved(folder: &Path) -> (Manifest, Dictionary) {
+    fn saved(storage: &Storage) -> (Manifest, Dictionary) {
         let (mut manifest, dictionary) = (Manifest::new(), Dictionary::default());
         let codes: RoaringBitmap = (0..40_000).map(|i| dictionary.code(&format!("the text of number {i}, not too short"))).collect();
         dictionary.code("of no use any more");
-        let file = save_dictionary(folder, &manifest, &dictionary, &codes).expect("saved");
+        let file = save_dictionary(storage, &manifest, &dictionary, &codes).expect("saved");
         manifest.generation += 1;
         let (links, edges) = (Vec::new(), Vec::new());
         manifest.links = Some(Links { version: 1, complete: PerKind::default(), links, edges, dictionary: file });
@@ -140,8 +131,8 @@ mod tests {
     #[test]
     fn a_dictionary_reads_back_with_the_texts_that_are_used() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let (manifest, before) = saved(folder.path());
-        let after = load_dictionary(folder.path(), &manifest).expect("loaded");
+        let (manifest, before) = saved(&folder.path().into());
+        let after = load_dictionary(&folder.path().into(), &manifest).expect("loaded");
         let mut texts = 0;
         after
             .each(|code, text| {
@@ -155,12 +146,12 @@ mod tests {
     #[test]
     fn a_damaged_or_cut_dictionary_is_refused_in_words() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let (manifest, _) = saved(folder.path());
+        let (manifest, _) = saved(&folder.path().into());
         let path = folder.path().join("g1.dictionary");
         let whole = std::fs::read(&path).expect("read");
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("written");
-            load_dictionary(folder.path(), &manifest).expect_err("refused").to_string()
+            load_dictionary(&folder.path().into(), &manifest).expect_err("refused").to_string()
         };
         for at in [60, whole.len() / 2, whole.len() - 1] {
             let mut bytes = whole.clone();
@@ -170,6 +161,6 @@ mod tests {
         assert!(refused(&whole[..whole.len() - 4]).contains("cut short"));
         assert!(refused(&whole[..20]).contains("shorter than its header"));
         std::fs::remove_file(&path).expect("removed");
-        assert!(load_dictionary(folder.path(), &manifest).expect_err("refused").to_string().contains("missing"));
+        assert!(load_dictionary(&folder.path().into(), &manifest).expect_err("refused").to_string().contains("missing"));
     }
 }

@@ -1,7 +1,6 @@
 //! Which run this is, what it is at, and what it stands on: what metrics, health and log lines say of a run as a whole.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
@@ -11,7 +10,7 @@ use uuid::Uuid;
 
 use super::stages::locked;
 use crate::model::{Kind, PerKind};
-use crate::state::Manifest;
+use crate::state::{Manifest, Storage};
 
 /// What a run is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +81,8 @@ impl Phase {
 /// What the state holds, as its manifest says.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The state's folder.
-    pub folder: PathBuf,
+    /// The state's folder, where it is in one.
+    pub folder: Option<PathBuf>,
     /// Number of its generation.
     pub generation: u64,
     /// Records of each kind.
@@ -92,22 +91,10 @@ pub struct Held {
     pub applied: PerKind<Option<(u64, String)>>,
     /// Records that the run that applied each kind could not read, and deletes that it withheld.
     pub left: PerKind<(u64, u64)>,
-    /// Names of the files of the generation.
-    files: Vec<String>,
-}
-
-impl Held {
-    /// Bytes of the generation's files, as far as they are there.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().filter_map(|file| fs::metadata(self.folder.join(file)).ok()).map(|file| file.len()).sum()
-    }
-
-    /// When the generation was written; `None`: there is none yet.
-    pub fn written(&self) -> Option<SystemTime> {
-        // Files of a generation are written once, by the run that applied it.
-        let modified = |file: &String| fs::metadata(self.folder.join(file)).and_then(|file| file.modified()).ok();
-        self.files.iter().filter_map(modified).max()
-    }
+    /// Bytes of the generation's files.
+    pub bytes: u64,
+    /// When the generation was written: its files are written once, by the run that applied it. `None`: there is none yet.
+    pub written: Option<SystemTime>,
 }
 
 /// A run as a whole. Set by the thread that leads it, read by anybody.
@@ -200,17 +187,23 @@ impl Course {
         self.checkpoint.load(Relaxed)
     }
 
-    /// What the state in this folder holds now.
-    pub fn holds(&self, folder: &Path, manifest: &Manifest) {
+    /// What the state holds now.
+    pub fn holds(&self, storage: &Storage, manifest: &Manifest) {
+        let files: Vec<_> = manifest.files().collect();
+        let (bytes, written) = storage.measure(&files).unwrap_or_else(|error| {
+            tracing::debug!("the state's files are not measured: {error}");
+            (0, None)
+        });
         *locked(&self.held) = Some(Held {
-            folder: folder.to_owned(),
+            folder: storage.folder().map(Path::to_owned),
             generation: manifest.generation,
             records: manifest.records(),
             applied: PerKind::from_fn(|kind: Kind| {
                 manifest.kinds[kind].as_ref().map(|applied| (applied.epoch.number, applied.month.clone()))
             }),
             left: PerKind::from_fn(|kind| manifest.kinds[kind].as_ref().map_or((0, 0), |of| (of.rejected, of.deletes_withheld))),
-            files: manifest.files().map(str::to_owned).collect(),
+            bytes,
+            written,
         });
     }
 

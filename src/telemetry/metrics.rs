@@ -243,15 +243,15 @@ impl Metrics {
         let Some(held) = course.held() else { return };
         let records = self.gauge("discodiff_state_records", "Records that the state holds.");
         held.records.iter().for_each(|(kind, number)| records.sample(&[("kind", kind.name())], *number as f64));
-        self.gauge("discodiff_state_bytes", "Bytes of the state's files.").sample(&[], held.bytes() as f64);
+        self.gauge("discodiff_state_bytes", "Bytes of the state's files.").sample(&[], held.bytes as f64);
         self.gauge("discodiff_state_generation", "Number of the state's generation.").sample(&[], held.generation as f64);
         let free = self.gauge("discodiff_state_disk_free_bytes", "Bytes that are free on the disk of the state.");
-        free_bytes(&held.folder).iter().for_each(|bytes| free.sample(&[], *bytes as f64));
+        held.folder.as_deref().and_then(free_bytes).iter().for_each(|bytes| free.sample(&[], *bytes as f64));
         let applied = || held.applied.iter().filter_map(|(kind, applied)| Some((kind.name(), applied.as_ref()?)));
         let epochs = self.gauge("discodiff_applied_epoch", "The epoch that last changed anything of a kind, and the month applied last.");
         applied().for_each(|(kind, (epoch, month))| epochs.sample(&[("kind", kind), ("snapshot", month)], *epoch as f64));
         let written = self.gauge("discodiff_applied_timestamp_seconds", "When the state last took a month over.");
-        held.written().iter().for_each(|time| written.sample(&[], seconds(milliseconds(*time))));
+        held.written.iter().for_each(|time| written.sample(&[], seconds(milliseconds(*time))));
     }
 
     /// By the names that every client library gives them.

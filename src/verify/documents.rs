@@ -20,7 +20,7 @@ impl Expected {
     /// What the state holds of `wanted`.
     pub fn of(state: &State, wanted: Kind) -> Result<Expected> {
         let mut expected = Expected::default();
-        let mut rows = Rows::<(Key, Fingerprint)>::open(state.folder(), state.manifest(), &state.manifest().parts)?;
+        let mut rows = Rows::<(Key, Fingerprint)>::open(state.storage(), state.manifest(), &state.manifest().parts)?;
         while let Some((key, fingerprint)) = rows.next()? {
             if key.kind() == wanted {
                 expected.ids.push(key.id());

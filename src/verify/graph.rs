@@ -21,17 +21,17 @@ const OTHER: &str = "other";
 
 /// Compares a graph with the state.
 pub fn hold_against(state: &State, graph: &mut dyn Graph, progress: &Progress) -> Result<Verified> {
-    let (folder, manifest) = (state.folder(), state.manifest());
+    let (storage, manifest) = (state.storage(), state.manifest());
     if let Some(kind) = Kind::ALL.into_iter().find(|kind| !manifest.holds_links(*kind)) {
         bail!("the state does not hold the links of all {kind}s: a refresh with --neo4j brings them in, and verify can compare them then");
     }
-    let dictionary = load_dictionary(folder, manifest)?;
+    let dictionary = load_dictionary(storage, manifest)?;
     let expected = Expected::of(state)?;
     let mut compared = Compared {
         dictionary: &dictionary,
-        fingerprints: Rows::open(folder, manifest, &manifest.parts)?,
+        fingerprints: Rows::open(storage, manifest, &manifest.parts)?,
         fingerprint: None,
-        links: Rows::open(folder, manifest, manifest.links.as_ref().map_or(&[], |links| &links.links))?,
+        links: Rows::open(storage, manifest, manifest.links.as_ref().map_or(&[], |links| &links.links))?,
         link: None,
         expected: &expected,
         verified: Verified::default(),
@@ -54,7 +54,7 @@ pub fn hold_against(state: &State, graph: &mut dyn Graph, progress: &Progress) -
         junk.extend(odd.into_iter().map(|id| (kind, id)));
         Ok(stored | &expected.live[kind] | &expected.referenced[kind])
     };
-    let edges = EdgeIds::open(folder, manifest)?;
+    let edges = EdgeIds::open(storage, manifest)?;
     let rows = manifest.links.iter().flat_map(|links| links.links.iter().chain(&links.edges)).map(|part| part.rows).sum();
     progress.started(Subject::Edges, Some(rows));
     let mut read = 0;
@@ -87,16 +87,16 @@ struct Expected {
 
 impl Expected {
     fn of(state: &State) -> Result<Expected> {
-        let (folder, manifest) = (state.folder(), state.manifest());
+        let (storage, manifest) = (state.storage(), state.manifest());
         let empty = || PerKind::from_fn(|_| RoaringTreemap::new());
         let names = ["Genre", "Style", "Person"].map(|label| (label, RoaringBitmap::new()));
         let mut expected = Expected { live: empty(), referenced: empty(), names: BTreeMap::from(names) };
-        let mut rows = Rows::<(Key, Fingerprint)>::open(folder, manifest, &manifest.parts)?;
+        let mut rows = Rows::<(Key, Fingerprint)>::open(storage, manifest, &manifest.parts)?;
         while let Some((key, _)) = rows.next()? {
             expected.live[key.kind()].insert(key.id());
         }
         let links = manifest.links.as_ref().map_or(&[][..], |links| &links.links);
-        let mut rows = Rows::<(Key, Coded)>::open(folder, manifest, links)?;
+        let mut rows = Rows::<(Key, Coded)>::open(storage, manifest, links)?;
         while let Some((_, link)) = rows.next()? {
             if let Some(key) = link.record() {
                 expected.referenced[key.kind()].insert(key.id());

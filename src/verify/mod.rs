@@ -4,14 +4,13 @@ mod documents;
 mod graph;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::model::Kind;
 use crate::sinks::{Faults, Sink, unwritten};
-use crate::state::State;
+use crate::state::{State, Storage};
 use crate::telemetry::{Cause, Measures, Phase, Progress, RunStage};
 use documents::Expected;
 
@@ -97,14 +96,14 @@ impl Differences {
     }
 }
 
-/// Compares every store among `sinks` with the state in this folder.
+/// Compares every store among `sinks` with the state there.
 pub fn verify(
-    state: &Path,
+    storage: &Storage,
     sinks: &mut [Box<dyn Sink>],
     progress: &Progress,
     measures: &Measures,
 ) -> Result<BTreeMap<&'static str, Verified>> {
-    compare(&State::look(state)?, sinks, progress, measures)
+    compare(&State::look(storage)?, sinks, progress, measures)
 }
 
 /// Compares every store among `sinks` with the state. Holds the digests of one kind at a time in memory, 17 bytes a record; for a graph
@@ -116,7 +115,7 @@ pub fn compare(
     measures: &Measures,
 ) -> Result<BTreeMap<&'static str, Verified>> {
     if state.is_fresh() {
-        bail!("there is no state in {}: name the folder that refresh was given as --state", state.folder().display());
+        bail!("there is no state in {}: name what refresh was given as --state", state.storage());
     }
     for sink in sinks.iter_mut() {
         let standing = sink.standing()?;
@@ -134,7 +133,7 @@ pub fn compare(
         );
     }
     let course = measures.course();
-    course.holds(state.folder(), state.manifest());
+    course.holds(state.storage(), state.manifest());
     course.enter(Phase::Verifying);
     measures.shows(progress);
     let mut verified = BTreeMap::<&'static str, Verified>::new();

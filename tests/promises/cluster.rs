@@ -230,7 +230,7 @@ fn what_processes_were_told_differently_is_told_by_all_before_anything_is_read()
         (
             format!("refresh --json --null --dumps {month}"),
             ["--state state".to_owned(), "--state elsewhere".to_owned()],
-            "elsewhere is not the folder in which process 0 keeps the state",
+            "elsewhere is not where process 0 keeps the state",
         ),
         (
             "refresh --json --null --state state".to_owned(),
@@ -379,7 +379,7 @@ fn a_copy_of_the_states_folder_is_told_apart_whatever_was_begun_in_it() {
     let own = |process: usize| ["--state state", "--state elsewhere"][process].to_owned();
     for _ in 0..2 {
         for ran in Together::start(&home, (2, 1), &line, "", own).ended() {
-            ran.refused(&["elsewhere is not the folder in which process 0 keeps the state"]);
+            ran.refused(&["elsewhere is not where process 0 keeps the state"]);
         }
         home.copy("state", "elsewhere");
     }
@@ -450,6 +450,6 @@ fn processes_that_wait_for_a_month_are_alive() {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).stderr(Stdio::null()).status();
 }

@@ -23,7 +23,9 @@ pub type Rows = BTreeMap<(&'static str, String), (String, Value)>;
 /// The program, in a folder, with nothing of the environment's settings.
 pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_discodiff"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DISCODIFF_")) {
+    for (name, _) in std::env::vars_os()
+        .filter(|(name, _)| name.to_string_lossy().starts_with("DISCODIFF_") || name.to_string_lossy().starts_with("AWS_"))
+    {
         command.env_remove(name);
     }
     command.current_dir(folder).stdin(Stdio::null());
@@ -68,21 +70,30 @@ impl Ran {
 }
 
 /// A folder for one test, in which the program runs: names in its arguments are names in this folder.
-pub struct Home(TempDir);
+pub struct Home {
+    folder: TempDir,
+    /// What each command finds in its environment.
+    environment: Vec<(&'static str, String)>,
+}
 
 impl Home {
     pub fn new() -> Home {
-        Home(tempfile::tempdir().expect("a folder"))
+        Home::with(Vec::new())
+    }
+
+    /// Where commands find these variables.
+    pub fn with(environment: Vec<(&'static str, String)>) -> Home {
+        Home { folder: tempfile::tempdir().expect("a folder"), environment }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// A command line, split at white space.
     pub fn command(&self, line: &str) -> Command {
-        let mut command = program(self.0.path());
-        command.args(line.split_whitespace());
+        let mut command = program(self.folder.path());
+        command.args(line.split_whitespace()).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

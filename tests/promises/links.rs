@@ -367,7 +367,7 @@ fn check(months: &[Month]) -> usize {
             held.extend(month.records.iter().filter(|((of, _), _)| *of == kind).map(|(key, record)| (*key, record.clone())));
         }
         let request = Request {
-            state: state.clone(),
+            state: state.as_path().into(),
             workers: month.workers,
             cluster: None,
             block: BlockSize { records: month.block, bytes: 1 << 20 },
@@ -502,7 +502,7 @@ fn taken_away(number: u64, name: usize, memory: usize) -> Refreshed {
     let graph = Recorder::default();
     let stop = Arc::<std::sync::atomic::AtomicBool>::default();
     let request = Request {
-        state: folder.path().join("state"),
+        state: folder.path().join("state").into(),
         workers: 2,
         cluster: None,
         block: BlockSize { records: 16_384, bytes: 1 << 20 },

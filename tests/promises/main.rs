@@ -35,6 +35,7 @@ mod links;
 mod metrics;
 #[cfg(feature = "failpoints")]
 mod network;
+mod object_store;
 mod oracle;
 #[cfg(feature = "failpoints")]
 mod outage;

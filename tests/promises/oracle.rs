@@ -198,7 +198,7 @@ fn check(months: &[(Month, Runs)]) -> usize {
         write(&dumps, month);
         let expected = diff(&mut held, month);
         let request = Request {
-            state: state.clone(),
+            state: state.as_path().into(),
             workers: *workers,
             cluster: None,
             block: BlockSize { records: *block, bytes: 1 << 20 },
@@ -254,10 +254,10 @@ fn check(months: &[(Month, Runs)]) -> usize {
         } else {
             assert!(expected.inserted.is_empty() && expected.updated.is_empty() && expected.deleted.is_empty(), "nothing was read");
         }
-        let kept = State::look(&state).expect("state");
+        let kept = State::look(&state.as_path().into()).expect("state");
         let mut ids = Vec::new();
         let mut rows =
-            Rows::<(discodiff::model::Key, Fingerprint)>::open(kept.folder(), kept.manifest(), &kept.manifest().parts).expect("rows");
+            Rows::<(discodiff::model::Key, Fingerprint)>::open(kept.storage(), kept.manifest(), &kept.manifest().parts).expect("rows");
         while let Some((key, _)) = rows.next().expect("a row") {
             ids.push(key.id());
         }

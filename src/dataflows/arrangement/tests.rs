@@ -92,14 +92,14 @@ proptest! {
         // Rows have one value a key, so keys and values are one number there, and the count is another.
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut manifest = Manifest::new();
-        let writer = PartWriter::create(folder.path(), manifest.state, manifest.generation, Seat::ALONE).expect("created");
+        let writer = PartWriter::create(&folder.path().into(), manifest.state, manifest.generation, Seat::ALONE).expect("created");
         let row = |key: u32, value: u8, count: isize| {
             let key = Key::new(Kind::Artist, (u64::from(key) << 8 | u64::from(value)) + 1).expect("a key");
             (key, Fingerprint { raw: count as u64, ..Fingerprint::default() })
         };
         let part = arrangement.cursor().save(writer, |key, value, count| Some(row(*key, *value, count))).expect("saved");
         manifest.parts.push(part);
-        let mut rows = Rows::<(Key, Fingerprint)>::open(folder.path(), &manifest, &manifest.parts).expect("opened");
+        let mut rows = Rows::<(Key, Fingerprint)>::open(&folder.path().into(), &manifest, &manifest.parts).expect("opened");
         let saved: Vec<_> = std::iter::from_fn(|| rows.next().expect("read")).collect();
         prop_assert_eq!(saved, pairs.iter().map(|((key, value), count)| row(*key, *value, *count)).collect::<Vec<_>>());
     }

@@ -1,11 +1,9 @@
 //! The arrangement `fingerprints`: what the state holds of each key.
 
-use std::path::Path;
-
 use crate::dataflows::arrangement::{self, Arrangement};
 use crate::model::{Fingerprint, Key, Kind, PerKind, Seat};
 use crate::sources::Tick;
-use crate::state::{Manifest, Part, PartWriter, Rows, StateError};
+use crate::state::{Manifest, Part, PartWriter, Rows, StateError, Storage};
 
 /// Updates of one tick: sorted by key, then fingerprint.
 pub type Updates = arrangement::Updates<Key, Fingerprint>;
@@ -18,8 +16,8 @@ pub struct Fingerprints {
 
 impl Fingerprints {
     /// A worker's trace, restored from a generation.
-    pub fn restore(folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Fingerprints, StateError> {
-        let mut rows = Rows::<(Key, Fingerprint)>::of_worker(folder, manifest, &manifest.parts, seat)?;
+    pub fn restore(storage: &Storage, manifest: &Manifest, seat: Seat) -> Result<Fingerprints, StateError> {
+        let mut rows = Rows::<(Key, Fingerprint)>::of_worker(storage, manifest, &manifest.parts, seat)?;
         let mut live = PerKind::<u64>::default();
         let trace = Arrangement::restore(|| {
             let row = rows.next()?;
@@ -71,8 +69,8 @@ impl Fingerprints {
     }
 
     /// Writes all rows as this worker's part of the next generation.
-    pub fn save(&mut self, folder: &Path, manifest: &Manifest, seat: Seat) -> Result<Part, StateError> {
-        let writer = PartWriter::create(folder, manifest.state, manifest.generation + 1, seat)?;
+    pub fn save(&mut self, storage: &Storage, manifest: &Manifest, seat: Seat) -> Result<Part, StateError> {
+        let writer = PartWriter::create(storage, manifest.state, manifest.generation + 1, seat)?;
         self.trace.cursor().save(writer, |key, fingerprint, _| Some((*key, *fingerprint)))
     }
 }

@@ -1,6 +1,5 @@
 //! What a checkpoint stands on: which one a run can go on from, and what its own go on from.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -12,15 +11,15 @@ use crate::model::{Kind, PerKind};
 use crate::refresh::{Member, Plan};
 use crate::sinks::Sink;
 use crate::sources::{BlockSize, Place, Snapshot};
-use crate::state::{Checkpoint, Manifest, Participant, load_dictionary, replay};
+use crate::state::{Checkpoint, Manifest, Participant, Storage, load_dictionary, replay};
 
 /// What the words begin with for a file.
 const FILE: &str = "file ";
 
 /// What checkpoints stand on, beside the plan.
 pub struct Grounds<'a> {
-    /// The state's folder.
-    pub folder: &'a Path,
+    /// Where the state's files are.
+    pub storage: &'a Storage,
     /// The generation in force.
     pub before: &'a Manifest,
     /// What is applied.
@@ -37,23 +36,23 @@ impl Grounds<'_> {
     /// The checkpoint from which this run can go on, and the dictionary, with the texts that were added before it.
     pub fn take_up(&self, plan: &Plan) -> Result<(Option<Checkpoint>, Arc<Dictionary>)> {
         const ANEW: &str = "the month is begun anew, and not at its checkpoint";
-        let dictionary = load_dictionary(self.folder, self.before)?;
+        let dictionary = load_dictionary(self.storage, self.before)?;
         let usable = self.usable(plan).unwrap_or_else(|why| {
             tracing::info!("{ANEW}: {why}");
             None
         });
         let Some(checkpoint) = usable else { return Ok((None, Arc::new(dictionary))) };
-        if let Err(error) = adopt_texts(self.folder, self.before, &checkpoint, &dictionary) {
+        if let Err(error) = adopt_texts(self.storage, self.before, &checkpoint, &dictionary) {
             tracing::warn!("{ANEW}: {error:#}");
             // Some of those texts are in this one.
-            return Ok((None, Arc::new(load_dictionary(self.folder, self.before)?)));
+            return Ok((None, Arc::new(load_dictionary(self.storage, self.before)?)));
         }
         Ok((Some(checkpoint), Arc::new(dictionary)))
     }
 
     /// The one there is. `Err`: it is of no use, in words.
     fn usable(&self, plan: &Plan) -> Result<Option<Checkpoint>, String> {
-        let Some(checkpoint) = Checkpoint::read(self.folder)? else { return Ok(None) };
+        let Some(checkpoint) = Checkpoint::read(self.storage)? else { return Ok(None) };
         if !plan.resumed || checkpoint.epoch != plan.epoch || checkpoint.state != self.before.state {
             return Ok(None);
         }
@@ -140,15 +139,15 @@ impl Member {
 }
 
 /// Puts texts that were added within the epoch into the dictionary.
-pub fn adopt_texts(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
+pub fn adopt_texts(storage: &Storage, manifest: &Manifest, checkpoint: &Checkpoint, dictionary: &Dictionary) -> Result<()> {
     let mut wrong = 0;
     replay(
-        folder,
+        storage,
         manifest,
         &checkpoint.segments,
         |what| what == Entry::TEXTS,
         |_, _, payload| {
-            if let Entry::Texts(texts) = decode(folder, payload)? {
+            if let Entry::Texts(texts) = decode(storage, payload)? {
                 wrong += texts.iter().filter(|(code, text)| !dictionary.adopt(*code, text)).count();
             }
             Ok(())

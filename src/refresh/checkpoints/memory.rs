@@ -1,7 +1,5 @@
 //! What a run takes up of those before it: from their journals into its memory.
 
-use std::path::Path;
-
 use anyhow::Result;
 use roaring::RoaringTreemap;
 
@@ -10,21 +8,21 @@ use crate::dataflows::{Diff, Edges, Entry, Findings, Fingerprints, Links};
 use crate::model::{Key, PerKind, Seat};
 use crate::sinks::Need;
 use crate::sources::kind_of;
-use crate::state::{Checkpoint, Manifest, replay};
+use crate::state::{Checkpoint, Manifest, Storage, replay};
 
 /// Ids that were delivered of the kind that is read first, where a sink is being brought up with it.
-pub fn delivered(folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<PerKind<RoaringTreemap>> {
+pub fn delivered(storage: &Storage, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<PerKind<RoaringTreemap>> {
     let mut delivered = PerKind::from_fn(|_| RoaringTreemap::new());
     let kind = checkpoint.mark.kind();
     if checkpoint.sinks.iter().any(|sink| sink.needs[kind] == Some(Need::Everything)) {
         replay(
-            folder,
+            storage,
             manifest,
             &checkpoint.segments,
             |what| what == Entry::RECORDS,
             |tick, _, payload| {
                 if kind_of(tick) == kind
-                    && let Entry::Records(records) = decode(folder, payload)?
+                    && let Entry::Records(records) = decode(storage, payload)?
                 {
                     delivered[kind].extend(records.seen);
                 }
@@ -51,20 +49,20 @@ pub struct Memory<'m> {
 
 impl Memory<'_> {
     /// Takes up what other runs of the epoch noted, on however many workers.
-    pub fn take_up(&mut self, folder: &Path, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<()> {
+    pub fn take_up(&mut self, storage: &Storage, manifest: &Manifest, checkpoint: &Checkpoint) -> Result<()> {
         let seat = self.seat;
         let (first, kind) = (seat.is_first(), checkpoint.mark.kind());
         let owns = |key: Key| seat.owns(key.shard());
         // Ticks of their own, below all of the epoch's: nobody asks how it stood at one of them.
         let mut tick = 0;
         replay(
-            folder,
+            storage,
             manifest,
             &checkpoint.segments,
             |what| what != Entry::TEXTS,
             |of, _, payload| {
                 tick += 1;
-                match (decode(folder, payload)?, &mut self.links) {
+                match (decode(storage, payload)?, &mut self.links) {
                     (Entry::Records(mut records), _) => {
                         let updates = std::mem::take(&mut records.updates).into_iter().filter(|(key, _)| owns(*key));
                         self.trace.resume(updates.map(|(key, new)| (key, Some(new))), tick);

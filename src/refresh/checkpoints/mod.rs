@@ -4,7 +4,7 @@
 //!   operators ──entries──┐                              every --checkpoint-interval:
 //!                        ├──> scribe: journal             each worker says up to where the probe has come;
 //!   workers ───"done"────┘            │                   the least of them is what all sinks have committed;
-//!   reader ───trail───────────────────┴──> checkpoint     journal made durable, checkpoint renamed into place
+//!   reader ───trail───────────────────┴──> checkpoint     journal made durable, checkpoint put in place
 //! ```
 //!
 //! Nothing waits for it: entries are written as ticks are processed, beyond the checkpoint too, and what lies beyond is ignored by who
@@ -19,7 +19,7 @@
 //!      │ ───────── Stand: at that tick ────────────────────> │
 //!      │ <──────── Stands: where the reader stood ────────── │   together the positions of all partitions
 //!      │ ───────── Keep: what lies below ──────────────────> │
-//!      │ <──────── Kept: a segment, made durable ─────────── │   checkpoint renamed into place
+//!      │ <──────── Kept: its segments, made durable ──────── │   checkpoint put in place
 //! ```
 
 mod grounds;
@@ -27,15 +27,15 @@ mod memory;
 mod scribe;
 mod words;
 
-use std::path::Path;
-
 use crate::dataflows::Entry;
-use crate::state::StateError;
+use crate::state::{StateError, Storage};
 pub use grounds::{Grounds, adopt_texts};
 pub use memory::{Memory, delivered};
 pub use scribe::{Rounds, Scribe};
 
-fn decode(folder: &Path, payload: &[u8]) -> Result<Entry, StateError> {
-    Entry::decode(payload)
-        .map_err(|error| StateError::Part { path: folder.to_owned(), problem: format!("an entry of a journal is damaged: {error}") })
+fn decode(storage: &Storage, payload: &[u8]) -> Result<Entry, StateError> {
+    Entry::decode(payload).map_err(|error| StateError::Part {
+        path: storage.to_string().into(),
+        problem: format!("an entry of a journal is damaged: {error}"),
+    })
 }

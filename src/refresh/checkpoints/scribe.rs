@@ -1,7 +1,6 @@
 //! Taking checkpoints: the thread that writes the journal, and at process 0 the checkpoint.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,7 +16,7 @@ use crate::model::graph::Dictionary;
 use crate::model::{PerKind, Seat};
 use crate::sinks::driver::Missed;
 use crate::sources::{Budget, Holder, Mark, Stop, StoppedOnRequest, Tick, Trail};
-use crate::state::{Checkpoint, JournalWriter, Manifest};
+use crate::state::{Checkpoint, JournalWriter, Manifest, Storage};
 use crate::telemetry::{Measures, Recorder, RunStage};
 
 /// Texts of the dictionary in one entry.
@@ -31,8 +30,8 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// What a checkpoint is taken with.
 pub struct Scribe {
-    /// The state's folder.
-    pub folder: PathBuf,
+    /// Where the state's files are.
+    pub storage: Storage,
     /// What is written, but for how far it has come.
     pub checkpoint: Checkpoint,
     /// How often.
@@ -79,7 +78,7 @@ impl Scribe {
     pub fn start(self, manifest: &Manifest) -> Result<(Journal, Rounds, JoinHandle<()>)> {
         let Checkpoint { epoch, segments, mark, .. } = &self.checkpoint;
         let number = (epoch.number, segments.len() + self.first.process());
-        let writer = JournalWriter::create(&self.folder, manifest, number, self.first.run, mark.tick)?;
+        let writer = JournalWriter::create(&self.storage, manifest, number, self.first.run, mark.tick)?;
         let (sender, notes) = unbounded();
         let (journal, rounds) = (Journal::new(Some(sender), Arc::clone(&self.budget)), Rounds::default());
         let (mine, stop) = (rounds.clone(), self.stop.clone());
@@ -258,7 +257,7 @@ impl Work {
             let entry = Entry::Texts(texts.to_vec());
             self.writer.push(0, entry.what(), &entry.encode()?)?;
         }
-        let segment = self.writer.sync(tick)?;
+        let segments = self.writer.sync(tick)?;
         let of_sink = |missed: &Missed| {
             let mut sum = PerKind::<u64>::default();
             let missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,7 +266,7 @@ impl Work {
         };
         self.scribe.measures.course().checkpoint_taken();
         let changes = self.changes.range(..tick).map(|(_, number)| number).sum();
-        Ok(Kept { segment, missed: self.scribe.missed.iter().map(of_sink).collect(), changes })
+        Ok(Kept { segments, missed: self.scribe.missed.iter().map(of_sink).collect(), changes })
     }
 
     fn answer(&mut self, answer: Answer) -> Result<()> {
@@ -316,14 +315,14 @@ impl Work {
         let mut checkpoint = self.scribe.checkpoint.clone();
         self.last = mark.tick;
         checkpoint.mark = mark;
-        for Kept { segment, missed, changes } in all {
-            checkpoint.segments.push(segment);
+        for Kept { segments, missed, changes } in all {
+            checkpoint.segments.extend(segments);
             checkpoint.changes += changes;
             for (sink, missed) in checkpoint.sinks.iter_mut().zip(&missed) {
                 missed.iter().for_each(|(kind, number)| sink.missed[kind] += number);
             }
         }
-        checkpoint.write(&self.scribe.folder)?;
+        checkpoint.write(&self.scribe.storage)?;
         tracing::debug!("checkpoint at tick {} of epoch {}", self.last, checkpoint.epoch.number);
         fail::fail_point!("checkpoint-taken");
         Ok(())

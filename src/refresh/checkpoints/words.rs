@@ -43,7 +43,7 @@ pub enum Answer {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Kept {
     /// Its journal.
-    pub segment: Segment,
+    pub segments: Vec<Segment>,
     /// What each sink has missed in this run, in the order of the checkpoint's.
     pub missed: Vec<PerKind<u64>>,
     /// Keys that were changed in this run.

@@ -1,0 +1,313 @@
+//! `state.json`: the one object of a bucket that changes. It holds the records, and says which program holds the state.
+//!
+//! ```text
+//!   free ──take──> held ──beat, beat, ...──> free           every step puts the object on the condition that it is as it was last seen,
+//!                   │                                       so that of two programs one learns that the other was there
+//!                   └── no beat for 10 s ──take──> held by another: whatever the first one still puts is refused
+//! ```
+//!
+//! No clock is compared with another machine's: who wants the state watches for as long as a lease lasts whether it changes.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::bucket::{Bucket, RETRIES};
+use super::{Record, StateError};
+
+/// The object.
+pub const HEAD: &str = "state.json";
+
+/// Version of its layout.
+const FORMAT: u32 = 1;
+
+/// Who has not been heard of for so long has died.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How often who holds it is heard of.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// How often who wants it looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What the object says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    format: u32,
+    /// Which program holds the state; `None`: it is free.
+    holder: Option<Holder>,
+    /// Rises with each put, so that no two of them are alike.
+    beat: u64,
+    /// What the records say.
+    manifest: Option<String>,
+    checkpoint: Option<String>,
+    run: Option<String>,
+}
+
+/// A program that holds the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Holder {
+    id: Uuid,
+    host: String,
+    process: u32,
+}
+
+impl Holder {
+    fn new() -> Holder {
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Holder { id: Uuid::new_v4(), host, process: std::process::id() }
+    }
+
+    fn told(&self) -> String {
+        format!("process {} on {}", self.process, self.host)
+    }
+}
+
+impl Head {
+    pub fn says(&self, record: Record) -> Option<String> {
+        match record {
+            Record::Manifest => self.manifest.clone(),
+            Record::Checkpoint => self.checkpoint.clone(),
+            Record::Run => self.run.clone(),
+        }
+    }
+
+    fn put(&mut self, record: Record, text: Option<&str>) {
+        let entry = match record {
+            Record::Manifest => &mut self.manifest,
+            Record::Checkpoint => &mut self.checkpoint,
+            Record::Run => &mut self.run,
+        };
+        *entry = text.map(str::to_owned);
+    }
+
+    fn to_text(&self) -> String {
+        // Cannot fail: there are texts and numbers only.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+/// Reads the object; `None`: there is none.
+pub fn read(bucket: &Bucket) -> Result<Option<(Head, UpdateVersion)>, StateError> {
+    let got = bucket.wait(async {
+        let got = bucket.store().get(&bucket.object(HEAD)).await?;
+        let version = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
+        Ok((got.bytes().await?, version))
+    });
+    let (bytes, version) = match got {
+        Ok(got) => got,
+        Err(Error::NotFound { source, .. }) if !source.to_string().contains("NoSuchBucket") => {
+            bucket.has_answered();
+            return Ok(None);
+        }
+        Err(error) => return Err(bucket.error("read", HEAD, &error)),
+    };
+    bucket.has_answered();
+    let damaged = |problem: String| StateError::Manifest { path: bucket.path(HEAD), problem };
+    let format: Result<Format, _> = serde_json::from_slice(&bytes);
+    match format {
+        Ok(Format { format }) if format > FORMAT => {
+            return Err(damaged(format!(
+                "it was written by a newer discodiff (format {format}; this one knows {FORMAT}): use that version"
+            )));
+        }
+        _ => {}
+    }
+    let head = serde_json::from_slice(&bytes).map_err(|error| {
+        damaged(format!("it is damaged ({error}). Restore the objects from a backup, or make the state anew from a store under another prefix: state rebuild"))
+    })?;
+    Ok(Some((head, version)))
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// What is known of the object by who holds the state.
+#[derive(Debug)]
+pub struct Held {
+    head: Head,
+    version: UpdateVersion,
+    id: Uuid,
+    /// Who has taken the state over.
+    lost: Option<String>,
+}
+
+impl Held {
+    pub fn says(&self, record: Record) -> Option<String> {
+        self.head.says(record)
+    }
+
+    pub fn put(&mut self, bucket: &Bucket, record: Record, text: Option<&str>) -> Result<(), StateError> {
+        if record == Record::Manifest {
+            fail::fail_point!("state-before-rename");
+        }
+        if self.head.says(record).as_deref() == text {
+            return Ok(());
+        }
+        let before = self.head.clone();
+        self.head.put(record, text);
+        self.write(bucket).inspect_err(|_| self.head = Head { beat: self.head.beat, ..before })
+    }
+
+    fn write(&mut self, bucket: &Bucket) -> Result<(), StateError> {
+        loop {
+            if let Some(by) = &self.lost {
+                return Err(StateError::TakenOver { place: bucket.to_string(), by: by.clone() });
+            }
+            self.head.beat += 1;
+            match put(bucket, &self.head, PutMode::Update(self.version.clone())) {
+                Ok(version) => {
+                    self.version = version;
+                    return Ok(());
+                }
+                Err(Error::Precondition { .. } | Error::NotFound { .. }) => self.look(bucket)?,
+                Err(error) => return Err(bucket.error("write", HEAD, &error)),
+            }
+        }
+    }
+
+    /// It is not as it was seen last: either this program has put it, and the answer was lost, or another has.
+    fn look(&mut self, bucket: &Bucket) -> Result<(), StateError> {
+        match read(bucket)? {
+            Some((found, version)) if found.holder.as_ref().is_some_and(|holder| holder.id == self.id) && version != self.version => {
+                self.version = version;
+            }
+            Some((found, _)) => self.lost = Some(found.holder.map_or_else(|| "another program".to_owned(), |holder| holder.told())),
+            None => self.lost = Some("whoever removed the object".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// Puts the object on a condition. Where an answer is lost it is put again: if the first time had been enough, the condition does not hold
+/// any more, which tells who asks that the object is to be looked at.
+fn put(bucket: &Bucket, head: &Head, mode: PutMode) -> Result<UpdateVersion, Error> {
+    let options = PutOptions { mode, ..PutOptions::default() };
+    let (object, text, begun) = (bucket.object(HEAD), head.to_text(), Instant::now());
+    loop {
+        match bucket.wait(bucket.store().put_opts(&object, text.clone().into(), options.clone())) {
+            Ok(PutResult { e_tag, version, .. }) => return Ok(UpdateVersion { e_tag, version }),
+            Err(error @ Error::Generic { .. }) if begun.elapsed() < RETRIES => {
+                tracing::info!("{} is put again: {}", bucket.path(HEAD).display(), bucket.problem(&error));
+                thread::sleep(LOOK);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Holds a bucket's state, and is heard of, for as long as it lives.
+#[derive(Debug)]
+pub struct Lease {
+    bucket: Arc<Bucket>,
+    end: Option<Sender<()>>,
+    beats: Option<JoinHandle<()>>,
+}
+
+/// Takes the state where it is free, or where its holder has died. An error where that one lives.
+pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
+    let holder = Holder::new();
+    let id = holder.id;
+    let mut seen: Option<(UpdateVersion, Instant)> = None;
+    let (head, version) = loop {
+        let (mut head, mode) = match read(bucket)? {
+            None => (Head { format: FORMAT, holder: None, beat: 0, manifest: None, checkpoint: None, run: None }, PutMode::Create),
+            Some((head, version)) => {
+                if let Some(other) = &head.holder {
+                    match &seen {
+                        Some((last, _)) if *last != version => {
+                            return Err(StateError::Locked { place: bucket.to_string(), holder: other.told() });
+                        }
+                        Some((_, since)) if since.elapsed() >= LEASE => {
+                            tracing::warn!("{} held the state in {bucket} and has died: it is taken over", other.told());
+                        }
+                        waiting => {
+                            if waiting.is_none() {
+                                tracing::info!("{} holds the state in {bucket}: waiting whether it is still alive", other.told());
+                                seen = Some((version, Instant::now()));
+                            }
+                            thread::sleep(LOOK);
+                            continue;
+                        }
+                    }
+                }
+                (head, PutMode::Update(version))
+            }
+        };
+        head.beat += 1;
+        head.holder = Some(holder.clone());
+        match put(bucket, &head, mode) {
+            Ok(version) => break (head, version),
+            // Another one was faster, or an answer was lost: what is there now tells.
+            Err(Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. }) => {
+                if let Some((found, version)) = read(bucket)?.filter(|(found, _)| found.holder.as_ref().is_some_and(|found| found.id == id))
+                {
+                    break (found, version);
+                }
+                seen = None;
+            }
+            Err(error) => return Err(bucket.error("write", HEAD, &error)),
+        }
+    };
+    conditions_are_kept(bucket, &head)?;
+    *bucket.held() = Some(Held { head, version, id, lost: None });
+    let (end, ended) = bounded::<()>(0);
+    let mut lease = Lease { bucket: Arc::clone(bucket), end: Some(end), beats: None };
+    let (bucket, span) = (Arc::clone(bucket), tracing::Span::current());
+    let beat = move || {
+        let _entered = span.entered();
+        while ended.recv_timeout(BEAT).is_err_and(|error| error.is_timeout()) {
+            let mut held = bucket.held();
+            let Some(held) = held.as_mut().filter(|held| held.lost.is_none()) else { return };
+            if let Err(error) = held.write(&bucket) {
+                tracing::warn!("{error}");
+            }
+        }
+    };
+    let beats = thread::Builder::new().name("lease".to_owned()).spawn(beat);
+    lease.beats = Some(beats.map_err(|source| StateError::io("hold", &lease.bucket.path(HEAD), source))?);
+    Ok(lease)
+}
+
+/// A store that puts what it was told to put on a condition only, whatever that condition, would let two programs write one state.
+fn conditions_are_kept(bucket: &Bucket, head: &Head) -> Result<(), StateError> {
+    let never = UpdateVersion { e_tag: Some("\"00000000000000000000000000000000\"".to_owned()), version: None };
+    for (what, mode) in [("If-None-Match", PutMode::Create), ("If-Match", PutMode::Update(never))] {
+        match put(bucket, head, mode) {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(error) => return Err(bucket.error("write", HEAD, &error)),
+            Ok(_) => {
+                let problem = format!(
+                    "the store ignores the condition {what} of a put, which keeps two programs from writing one state: keep the state in another store, or in a folder"
+                );
+                return Err(StateError::Objects { action: "hold", path: bucket.path(HEAD), problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(beats) = self.beats.take()
+            && beats.join().is_err()
+        {
+            tracing::warn!("the thread that held {} panicked", self.bucket);
+        }
+        let Some(mut held) = self.bucket.held().take().filter(|held| held.lost.is_none()) else { return };
+        held.head.holder = None;
+        if let Err(error) = held.write(&self.bucket) {
+            tracing::warn!("{error}; the next run waits {} s before it takes the state over", LEASE.as_secs());
+        }
+    }
+}
