@@ -137,7 +137,7 @@ fn changed(folder: &Path, records: u64) -> Result<()> {
 /// A first load.
 fn loaded(records: u64) -> Result<()> {
     let memory = Memory::begin()?;
-    let trace = restore(Path::new("nowhere"), &Manifest::new())?;
+    let trace = restore(&Storage::from("nowhere"), &Manifest::new())?;
     let keys = made::keys(records).filter(|key| made::fate(*key) != Fate::Comes);
     let month = month::run(&trace, keys, |_| true)?;
     let taken = memory.taken()?;
