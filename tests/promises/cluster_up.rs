@@ -215,6 +215,22 @@ fn mistakes_are_told_once_with_status_2_and_nothing_is_started() {
 }
 
 #[test]
+fn a_process_that_hangs_while_all_are_to_stop_is_killed() {
+    let home = Home::new();
+    let up = Up::start(&home, &line(&small().folders()[0], "--processes 2 --null"), SLOW);
+    up.until("is here", 1);
+    sleep(Duration::from_secs(2));
+    let processes = up.processes();
+    signal(processes[1], "STOP");
+    fault("a process of several stopped, and the others asked to end");
+    signal(up.child.id(), "TERM");
+    let ran = up.ended();
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(4), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("process 1 has not ended, and is killed") && !ran.stderr.contains("started again"), "{}", ran.stderr);
+    gone(&processes);
+}
+
+#[test]
 fn whoever_is_asked_to_stop_all_end_with_status_4_and_none_is_left() {
     let home = Home::new();
     let line = line(&small().folders()[0], "--processes 3 --null");

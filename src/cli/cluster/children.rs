@@ -96,7 +96,7 @@ impl Children {
         Ok(())
     }
 
-    /// Waits until all have ended. Where `stop` is set they are asked to; else those are killed that have not some time after another one.
+    /// Waits until all have ended. Where `stop` is set they are asked to. Those are killed that have not some time after another one.
     pub fn wait(mut self, stop: &AtomicBool) -> Result<Ended> {
         let mut asked = false;
         while self.look()? {
@@ -109,7 +109,7 @@ impl Children {
             }
             // After a mistake nothing was begun that could have an end.
             let leaving = if self.any(Exit::Usage) { Duration::ZERO } else { LEAVING };
-            if !asked && self.since.is_some_and(|since| since.elapsed() > leaving) {
+            if self.since.is_some_and(|since| since.elapsed() > leaving) {
                 self.kill();
             }
             thread::sleep(LOOK);
