@@ -83,4 +83,12 @@ impl StateError {
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> StateError {
         StateError::Io { action, path: path.to_owned(), source }
     }
+
+    /// Where reading has failed: a file that ends too early is damaged, one that cannot be read may be whole.
+    pub(super) fn unread(path: &Path, source: io::Error, cut: impl FnOnce() -> String) -> StateError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => StateError::Part { path: path.to_owned(), problem: cut() },
+            _ => StateError::io("read", path, source),
+        }
+    }
 }

@@ -166,7 +166,7 @@ pub fn replay(
         let mut at = HEADER as u64;
         while at < segment.length {
             let mut head = [0; HEAD];
-            file.read_exact(&mut head).map_err(|_| damaged("the journal is cut short"))?;
+            file.read_exact(&mut head).map_err(|error| StateError::unread(&path, error, || "the journal is cut short".to_owned()))?;
             let number = |from: usize| head.get(from..from + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
             let (tick, what) = (u64::from(number(0)) | u64::from(number(4)) << 32, head[8]);
             payload.clear();

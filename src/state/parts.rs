@@ -12,7 +12,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -236,9 +236,13 @@ impl<R: Row> PartReader<R> {
         StateError::Part { path: self.path.clone(), problem: format!("{problem} after row {}", self.rows) }
     }
 
+    fn unread(&self, error: io::Error) -> StateError {
+        StateError::unread(&self.path, error, || format!("the file is cut short after row {}", self.rows))
+    }
+
     fn word(&mut self) -> Result<u32, StateError> {
         let mut bytes = [0; 4];
-        self.file.read_exact(&mut bytes).map_err(|_| self.damaged("the file is cut short"))?;
+        self.file.read_exact(&mut bytes).map_err(|error| self.unread(error))?;
         Ok(u32::from_le_bytes(bytes))
     }
 
@@ -269,7 +273,7 @@ impl<R: Row> PartReader<R> {
         }
         self.bytes.resize(rows * R::SIZE, 0);
         let read = self.file.read_exact(&mut self.bytes);
-        read.map_err(|_| self.damaged("the file is cut short"))?;
+        read.map_err(|error| self.unread(error))?;
         if crc != crc32fast::hash(&self.bytes) {
             return Err(self.damaged("a block's checksum does not agree"));
         }
@@ -296,7 +300,7 @@ pub(super) fn open(
     let damaged = |problem: String| StateError::Part { path: path.clone(), problem };
     let mut file = storage.read(name)?.ok_or_else(|| damaged("the file is missing".to_owned()))?;
     let mut found = [0; HEADER];
-    file.read_exact(&mut found).map_err(|_| damaged("the file is shorter than its header".to_owned()))?;
+    file.read_exact(&mut found).map_err(|error| StateError::unread(&path, error, || "the file is shorter than its header".to_owned()))?;
     if found[..8] != *what {
         return Err(damaged(format!("this is not a file of {ending}")));
     }
@@ -469,5 +473,8 @@ mod tests {
         assert!(refused(&whole, &older).contains("another generation"));
         std::fs::remove_file(&path).expect("removed");
         assert!(check(&storage, &manifest).expect_err("refused").to_string().contains("missing"));
+        // One that cannot be read is not said to be damaged.
+        std::fs::create_dir(&path).expect("made");
+        assert!(matches!(check(&storage, &manifest).expect_err("refused"), StateError::Io { action: "read", .. }));
     }
 }

@@ -70,7 +70,7 @@ pub fn load_dictionary(storage: &Storage, manifest: &Manifest) -> Result<Diction
     let damaged = |problem: &str| StateError::Part { path: path.clone(), problem: problem.to_owned() };
     let word = |file: &mut dyn Read| {
         let mut bytes = [0; 4];
-        file.read_exact(&mut bytes).map_err(|_| damaged("the file is cut short"))?;
+        file.read_exact(&mut bytes).map_err(|error| StateError::unread(&path, error, || "the file is cut short".to_owned()))?;
         Ok(u32::from_le_bytes(bytes))
     };
     let mut block = Vec::new();
