@@ -116,6 +116,8 @@ pub(super) fn state(raw: &Raw) -> Result<Location, String> {
         Raw::Toml(..) => None,
     };
     match text.map(|text| (text, Location::parse(text))) {
+        // Before an @ there may be a key.
+        Some((text, None)) if text.as_encoded_bytes().contains(&b'@') => wrong("a URL with a user", Location::RIGHT),
         Some((text, None)) => wrong(format_args!("\"{}\"", text.display()), Location::RIGHT),
         // Given as a URL.
         Some((text, Some(location))) if location != Location::Folder(text.into()) => Ok(location),

@@ -317,9 +317,10 @@ fn what_is_wrong_with_a_store_a_bucket_a_key_or_an_object_is_told_and_nothing_is
     }
     for (given, words) in [
         ("--state gs://states/x", "right is the path of a folder, or s3://bucket/prefix"),
-        ("--state s3://key:secret@states/x", "right is the path of a folder, or s3://bucket/prefix"),
+        ("--state s3://key:hunter2@states/x", "a URL with a user is wrong; right is the path of a folder, or s3://bucket/prefix"),
     ] {
         let ran = home.run(&format!("status {given}"));
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
         assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
         ran.said(&[words]);
     }
