@@ -343,6 +343,7 @@ fn what_is_wrong_with_a_store_a_bucket_a_key_or_an_object_is_told_and_nothing_is
     other[5_000] ^= 1;
     damaged(&part, Some(&other), &["s3://states/", ".fingerprints: a block's checksum does not agree"]);
     damaged(&part, Some(&whole[0][..3_000]), &["the file is cut short"]);
+    damaged(&part, Some(b""), &["the file is shorter than its header"]);
     damaged(&part, None, &["the file is missing"]);
     fs::write(&part, &whole[0]).expect("mended");
     damaged(&head, Some(b"{"), &["state.json: it is damaged"]);

@@ -44,11 +44,15 @@ pub struct Bucket {
 
 impl Bucket {
     pub fn open(bucket: &str, prefix: &str) -> Result<Bucket, StateError> {
+        Bucket::of(AmazonS3Builder::from_env(), bucket, prefix)
+    }
+
+    pub fn of(builder: AmazonS3Builder, bucket: &str, prefix: &str) -> Result<Bucket, StateError> {
         let place = Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
         let wrong = |problem: String| StateError::Objects { action: "open", path: place.clone().into(), problem };
         // It is told so by whoever was first, which may be another part of this program.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let builder = builder.with_bucket_name(bucket);
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
         // Who names an endpoint without encryption wants none.
         let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart};
 
 use super::StateError;
 use super::bucket::Bucket;
 
-/// Bytes of one request that reads. Each is made again for itself where the connection is lost.
+/// Bytes of one request that reads. Where the connection is lost, what is missing of them is asked for again.
 const WINDOW: u64 = 64 << 20;
 
 /// Bytes of one request that writes. An object may have ten thousand such: 80 GB, where all of Discogs takes some.
@@ -29,8 +29,9 @@ pub struct Download {
     /// Which object of this name.
     e_tag: Option<String>,
     size: u64,
-    /// Up to where it was asked for.
-    asked: u64,
+    /// Where the request that is under way begins, and how far it has come.
+    from: u64,
+    at: u64,
     stream: BoxStream<'static, Result<Bytes, Error>>,
     chunk: Bytes,
 }
@@ -39,26 +40,33 @@ impl Download {
     /// `None`: there is no such object.
     pub fn open(bucket: &Arc<Bucket>, name: &str) -> Result<Option<Download>, StateError> {
         let object = bucket.object(name);
-        let got = match bucket.wait(bucket.store().get_opts(&object, window(0, None))) {
+        let (e_tag, size, stream) = match bucket.wait(bucket.store().get_opts(&object, window(0, None))) {
+            Ok(got) => (got.meta.e_tag.clone(), got.meta.size, got.into_stream()),
             Err(Error::NotFound { .. }) => return Ok(None),
-            got => got.map_err(|error| bucket.error("read", name, &error))?,
+            // Of an empty object there is no window.
+            Err(error) => match bucket.wait(bucket.store().head(&object)) {
+                Ok(meta) if meta.size == 0 => (None, 0, stream::empty().boxed()),
+                _ => return Err(bucket.error("read", name, &error)),
+            },
         };
-        let (e_tag, size, asked) = (got.meta.e_tag.clone(), got.meta.size, got.range.end);
-        let (bucket, stream, chunk) = (Arc::clone(bucket), got.into_stream(), Bytes::new());
-        Ok(Some(Download { bucket, object, e_tag, size, asked, stream, chunk }))
+        Ok(Some(Download { bucket: Arc::clone(bucket), object, e_tag, size, from: 0, at: 0, stream, chunk: Bytes::new() }))
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            if let Some(chunk) = self.bucket.wait(self.stream.next()) {
-                return chunk.map(Some);
+            match self.bucket.wait(self.stream.next()) {
+                Some(Ok(chunk)) => {
+                    self.at += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                None if self.at >= self.size || self.at == self.from => return Ok(None),
+                None => {}
+                // The client makes a request again, but only for so long since it was begun: who reads may be slower than that.
+                Some(Err(error)) if self.at == self.from => return Err(error),
+                Some(Err(error)) => tracing::info!("{} is asked for again from byte {} on: {error}", self.object, self.at),
             }
-            if self.asked >= self.size {
-                return Ok(None);
-            }
-            let got = self.bucket.wait(self.bucket.store().get_opts(&self.object, window(self.asked, self.e_tag.clone())))?;
-            self.asked = got.range.end;
-            self.stream = got.into_stream();
+            let got = self.bucket.wait(self.bucket.store().get_opts(&self.object, window(self.at, self.e_tag.clone())))?;
+            (self.from, self.stream) = (self.at, got.into_stream());
         }
     }
 }
@@ -153,5 +161,56 @@ impl Drop for Upload {
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upload({})", self.object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::Duration;
+
+    use object_store::aws::AmazonS3Builder;
+
+    use super::*;
+
+    const OBJECT: [u8; 1000] = [7; 1000];
+
+    /// Answers one request for the object, with so many of the bytes that it asks for; says from where it asked.
+    fn answer(connection: &mut TcpStream, bytes: usize) -> usize {
+        let mut asked = BufReader::new(connection.try_clone().expect("a socket")).lines().map(|line| line.expect("a line"));
+        let range = asked.find_map(|line| Some(line.strip_prefix("range: bytes=")?.split_once('-')?.0.to_owned())).expect("a range");
+        asked.find(String::is_empty).expect("an end");
+        let from: usize = range.parse().expect("a number");
+        let head = format!(
+            "HTTP/1.1 206 Partial Content\r\nETag: \"a\"\r\nLast-Modified: Sat, 28 Nov 2026 14:04:07 GMT\r\nContent-Length: {}\r\n\
+             Content-Range: bytes {from}-999/1000\r\n\r\n",
+            OBJECT.len() - from
+        );
+        connection.write_all(&[head.as_bytes(), &OBJECT[from..from + bytes]].concat()).expect("sent");
+        from
+    }
+
+    #[test]
+    fn what_is_read_so_slowly_that_the_client_gives_the_request_up_is_asked_for_again_from_there_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = thread::spawn(move || {
+            let next = || listener.accept().expect("a connection").0;
+            let mut first = next();
+            answer(&mut first, 400);
+            // Longer than a request is made again.
+            thread::sleep(Duration::from_secs(4));
+            drop(first);
+            answer(&mut next(), 600)
+        });
+        let builder = AmazonS3Builder::new().with_endpoint(endpoint).with_access_key_id("one").with_secret_access_key("two");
+        let bucket = Arc::new(Bucket::of(builder, "states", "x").expect("opened"));
+        let mut download = Download::open(&bucket, "part").expect("opened").expect("there");
+        let mut read = Vec::new();
+        download.read_to_end(&mut read).expect("read");
+        assert_eq!(read, OBJECT);
+        assert_eq!(serving.join().expect("served"), 400);
     }
 }
