@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -308,6 +309,12 @@ fn what_is_wrong_with_a_store_a_bucket_a_key_or_an_object_is_told_and_nothing_is
     failed(wrong.run(&check), &["AWS_SECRET_ACCESS_KEY", "SignatureDoesNotMatch"]);
     let nowhere = bucket.home_at("http://127.0.0.1:9", &bucket.password, Vec::new());
     failed(nowhere.run(&check), &["does the store answer, and are AWS_ENDPOINT_URL", "refused"]);
+    // Takes connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = bucket.home_at(&format!("http://{}", listener.local_addr().expect("an address")), &bucket.password, Vec::new());
+    let begun = Instant::now();
+    failed(silent.run(&check), &["does the store answer, and are AWS_ENDPOINT_URL", "timed out"]);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let (tls, certificates) = ("DISCODIFF_TEST_S3_TLS", "DISCODIFF_TEST_S3_CERTIFICATES");
     if let (Ok(endpoint), Ok(certificates)) = (std::env::var(tls), std::env::var(certificates)) {
         let of = |file: &str| vec![("SSL_CERT_FILE", format!("{certificates}/{file}"))];

@@ -26,6 +26,7 @@ pub const RETRIES: Duration = Duration::from_secs(120);
 
 /// Likewise, where the store has not answered yet: most often it is not there, or not meant.
 const FIRST: Duration = Duration::from_secs(3);
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The objects of one state.
 pub struct Bucket {
@@ -56,22 +57,21 @@ impl Bucket {
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
         // Who names an endpoint without encryption wants none.
         let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let client = ClientOptions::new()
-            .with_allow_http(plain)
-            // A large object may take long to be read, and is waited for piece by piece.
-            .with_timeout_disabled()
-            .with_read_timeout(PATIENCE);
-        let builder = builder.with_client_options(client);
-        let retrying = |retry_timeout: Duration| {
+        let retrying = |retry_timeout: Duration, patience: Duration| {
+            let client = ClientOptions::new()
+                .with_allow_http(plain)
+                // A large object may take long to be read, and is waited for piece by piece.
+                .with_timeout_disabled()
+                .with_read_timeout(patience);
             let backoff = BackoffConfig {
                 init_backoff: Duration::from_millis(500),
                 max_backoff: Duration::from_secs(10),
                 ..BackoffConfig::default()
             };
             let retry = RetryConfig { backoff, max_retries: 60, retry_timeout };
-            builder.clone().with_retry(retry).build().map_err(|error| wrong(error.to_string()))
+            builder.clone().with_client_options(client).with_retry(retry).build().map_err(|error| wrong(error.to_string()))
         };
-        let (store, untried) = (retrying(RETRIES)?, retrying(FIRST)?);
+        let (store, untried) = (retrying(RETRIES, PATIENCE)?, retrying(FIRST, FIRST_PATIENCE)?);
         let prefix = ObjectPath::parse(prefix).map_err(|error| wrong(error.to_string()))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
         let runtime = runtime.map_err(|error| wrong(error.to_string()))?;
