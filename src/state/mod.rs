@@ -54,7 +54,7 @@ impl State {
     pub fn open_anew(storage: &Storage) -> Result<State, StateError> {
         let hold = storage.hold()?;
         if storage.record(Record::Manifest)?.is_none() {
-            storage.files()?.iter().filter(|name| is_of_a_generation(name)).for_each(|name| storage.remove(name));
+            storage.remove(is_of_a_generation)?;
         }
         State::read(storage, Some(hold))
     }
@@ -88,15 +88,14 @@ impl State {
     /// Puts another manifest in place: from then on its generation is the valid one, and files of no use to it are removed.
     pub fn replace(&mut self, manifest: Manifest) -> Result<(), StateError> {
         self.storage.put(Record::Manifest, Some(&manifest.to_text()))?;
+        fail::fail_point!("state-in-place");
         let epoch = |manifest: &Manifest| manifest.begun.as_ref().map(|begun| begun.epoch);
         let goes_on = epoch(&manifest).is_some() && epoch(&manifest) == epoch(&self.manifest);
         self.manifest = manifest;
         if !goes_on {
             self.forget_checkpoint()?;
         }
-        let stale = |name: &&String| is_of_a_generation(name) && self.manifest.files().all(|file| file != *name);
-        self.storage.files()?.iter().filter(stale).for_each(|name| self.storage.remove(name));
-        Ok(())
+        self.storage.remove(|name| is_of_a_generation(name) && self.manifest.files().all(|file| file != name))
     }
 
     /// Notes what a run of several processes is called, before they are told of it.
@@ -112,8 +111,7 @@ impl State {
     /// Takes the checkpoint away, durably, and the journals.
     pub fn forget_checkpoint(&self) -> Result<(), StateError> {
         self.storage.put(Record::Checkpoint, None)?;
-        self.storage.files()?.iter().filter(|name| journal::is_journal(name)).for_each(|name| self.storage.remove(name));
-        Ok(())
+        self.storage.remove(journal::is_journal)
     }
 }
 

@@ -205,6 +205,54 @@ fn a_second_run_is_refused_while_the_first_lives_takes_over_when_it_hangs_and_wh
     bucket.is_tidy();
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_run_that_wakes_up_without_its_state_ends_at_once() {
+    let Some(bucket) = Bucket::new() else { return };
+    let months = small().folders();
+    let home = bucket.home();
+    let line = refresh(&bucket, &months[0], "--null --checkpoint-interval 3600");
+    let mut first = spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(5000)")));
+    let begun = Instant::now();
+    while !bucket.path("state.json").exists() || !bucket.head()["manifest"].is_string() {
+        assert!(first.try_wait().expect("asked").is_none() && begun.elapsed() < Duration::from_secs(60), "it does not begin");
+        sleep(Duration::from_millis(50));
+    }
+    signal(&first, "STOP");
+    fault("a run with its state in a bucket stopped");
+    home.run(&line).json(0);
+    signal(&first, "CONT");
+    let woken = Instant::now();
+    Ran::of(&first.wait_with_output().expect("it ends")).refused(&["was taken over by another discodiff"]);
+    assert!(woken.elapsed() < Duration::from_secs(15), "it ends after {:?}", woken.elapsed());
+    bucket.is_tidy();
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_run_that_falls_asleep_before_it_removes_what_is_of_no_use_removes_nothing_of_its_successor() {
+    let Some(bucket) = Bucket::new() else { return };
+    let months = small().folders();
+    let home = bucket.home();
+    let first = refresh(&bucket, &months[0], "--null");
+    let mut first = spawn(home.command(&first).env("FAILPOINTS", "state-in-place=1*off->sleep(3000)"));
+    let begun = Instant::now();
+    // The second manifest is that of the month.
+    while !bucket.path("state.json").exists() || !bucket.head()["manifest"].as_str().is_some_and(|text| text.contains(".fingerprints")) {
+        assert!(first.try_wait().expect("asked").is_none() && begun.elapsed() < Duration::from_secs(60), "it does not come so far");
+        sleep(Duration::from_millis(50));
+    }
+    signal(&first, "STOP");
+    fault("a run with its state in a bucket stopped");
+    home.run(&refresh(&bucket, &months[1], "--null")).json(0);
+    bucket.is_tidy();
+    signal(&first, "CONT");
+    Ran::of(&first.wait_with_output().expect("it ends")).refused(&["was taken over by another discodiff"]);
+    bucket.is_tidy();
+    home.run(&format!("check {}", bucket.state())).said(&[]);
+    home.run(&refresh(&bucket, &months[2], "--null")).json(0);
+}
+
 #[test]
 fn several_processes_keep_one_state_in_a_bucket_though_they_are_killed_and_other_numbers_of_them_go_on() {
     let (Some(bucket), Some(server), Some(database), Some(broker)) = (Bucket::new(), Server::new(), Database::new(), Broker::new()) else {
@@ -291,6 +339,26 @@ fn a_network_that_cuts_stalls_refuses_or_loses_answers_changes_nothing() {
         bucket.is_tidy();
     }
     assert_same(&home.sqlite("store.sqlite"), &files.sqlite("files.sqlite"), "the rows");
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_store_that_falls_silent_at_the_end_does_not_hold_up_a_run_that_has_done_its_work() {
+    use super::proxy::{Proxy, Snare, Then};
+    let Some(bucket) = Bucket::new() else { return };
+    let months = small().folders();
+    let proxy = Proxy::before(bucket.endpoint.strip_prefix("http://").expect("http"));
+    let home = bucket.home_at(&format!("http://{}", proxy.address), &bucket.password, Vec::new());
+    let is_farewell = |piece: &[u8]| piece.windows(14).any(|bytes| bytes == b"\"holder\": null");
+    proxy.lay(Snare { first: |_| true, seen: is_farewell, after: 0, then: Then::Stall });
+    let begun = Instant::now();
+    let ran = home.run(&refresh(&bucket, &months[0], "--null"));
+    ran.said(&["no answer within 10 s", "the next run waits 10 s before it takes the state over"]);
+    ran.json(0);
+    assert!(proxy.snared() > 0 && begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
+    proxy.stall(false);
+    home.run(&refresh(&bucket, &months[1], "--null")).json(0);
+    bucket.is_tidy();
 }
 
 #[test]

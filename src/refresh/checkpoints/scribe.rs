@@ -142,6 +142,8 @@ impl Work {
         self.scribe.measures.course().checkpoint_taken();
         let mut words = self.scribe.cluster.as_ref().map_or_else(never, |cluster| cluster.asides().clone());
         loop {
+            // What a run still does without its state is done again by the one that has it.
+            self.scribe.storage.not_taken_over()?;
             self.look_at_the_end();
             if self.leads() && self.asked.is_none() && (self.ending.is_some() || Instant::now() >= self.next) {
                 self.ask(Question::Come)?;

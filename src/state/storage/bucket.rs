@@ -156,12 +156,28 @@ impl Bucket {
     }
 
     pub fn put_record(&self, record: Record, text: Option<&str>) -> Result<(), StateError> {
+        self.with_held(|held| held.put(self, record, text))
+    }
+
+    /// An error where another program has taken the state over.
+    pub fn prove_held(&self) -> Result<(), StateError> {
+        self.with_held(|held| held.write(self, RETRIES))
+    }
+
+    /// The same, as far as it is known.
+    pub fn not_taken_over(&self) -> Result<(), StateError> {
+        // Where it is being put, more is known in a moment.
+        let Ok(held) = self.held.try_lock() else { return Ok(()) };
+        held.as_ref().map_or(Ok(()), |held| held.not_taken_over(self))
+    }
+
+    fn with_held(&self, work: impl FnOnce(&mut Held) -> Result<(), StateError>) -> Result<(), StateError> {
         let mut held = self.held();
         let Some(held) = held.as_mut() else {
             let problem = "this program does not hold it. This is a defect of discodiff".to_owned();
             return Err(StateError::Objects { action: "write", path: self.path(lease::HEAD), problem });
         };
-        held.put(self, record, text)
+        work(held)
     }
 
     /// Name, size and time of all objects.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::bucket::{Bucket, RETRIES};
@@ -31,6 +32,9 @@ const LEASE: Duration = Duration::from_secs(10);
 
 /// How often who holds it is heard of.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How long it is tried to be heard of once: the next time comes soon, and who waits for the object meanwhile must not wait for this.
+const PATIENCE: Duration = LEASE;
 
 /// How often who wants it looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -150,21 +154,27 @@ impl Held {
         if record == Record::Manifest {
             fail::fail_point!("state-before-rename");
         }
+        self.not_taken_over(bucket)?;
         if self.head.says(record).as_deref() == text {
             return Ok(());
         }
         let before = self.head.clone();
         self.head.put(record, text);
-        self.write(bucket).inspect_err(|_| self.head = Head { beat: self.head.beat, ..before })
+        self.write(bucket, RETRIES).inspect_err(|_| self.head = Head { beat: self.head.beat, ..before })
     }
 
-    fn write(&mut self, bucket: &Bucket) -> Result<(), StateError> {
+    /// An error where it is known that another program holds it.
+    pub fn not_taken_over(&self, bucket: &Bucket) -> Result<(), StateError> {
+        let taken_over = |by: &String| StateError::TakenOver { place: bucket.to_string(), by: by.clone() };
+        self.lost.as_ref().map_or(Ok(()), |by| Err(taken_over(by)))
+    }
+
+    /// Is heard of: puts the object as it is to be. That this was taken proves that no other program has held it so far.
+    pub fn write(&mut self, bucket: &Bucket, patience: Duration) -> Result<(), StateError> {
         loop {
-            if let Some(by) = &self.lost {
-                return Err(StateError::TakenOver { place: bucket.to_string(), by: by.clone() });
-            }
+            self.not_taken_over(bucket)?;
             self.head.beat += 1;
-            match put(bucket, &self.head, PutMode::Update(self.version.clone())) {
+            match put(bucket, &self.head, PutMode::Update(self.version.clone()), patience) {
                 Ok(version) => {
                     self.version = version;
                     return Ok(());
@@ -190,19 +200,25 @@ impl Held {
 
 /// Puts the object on a condition. Where an answer is lost it is put again: if the first time had been enough, the condition does not hold
 /// any more, which tells who asks that the object is to be looked at.
-fn put(bucket: &Bucket, head: &Head, mode: PutMode) -> Result<UpdateVersion, Error> {
+fn put(bucket: &Bucket, head: &Head, mode: PutMode, patience: Duration) -> Result<UpdateVersion, Error> {
     let options = PutOptions { mode, ..PutOptions::default() };
     let (object, text, begun) = (bucket.object(HEAD), head.to_text(), Instant::now());
     loop {
-        match bucket.wait(bucket.store().put_opts(&object, text.clone().into(), options.clone())) {
+        let left = patience.saturating_sub(begun.elapsed());
+        let answer = bucket.wait(async { timeout(left, bucket.store().put_opts(&object, text.clone().into(), options.clone())).await });
+        match answer.unwrap_or_else(|_| Err(silent(patience))) {
             Ok(PutResult { e_tag, version, .. }) => return Ok(UpdateVersion { e_tag, version }),
-            Err(error @ Error::Generic { .. }) if begun.elapsed() < RETRIES => {
+            Err(error @ Error::Generic { .. }) if begun.elapsed() < patience => {
                 tracing::info!("{} is put again: {}", bucket.path(HEAD).display(), bucket.problem(&error));
                 thread::sleep(LOOK);
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+fn silent(patience: Duration) -> Error {
+    Error::Generic { store: "S3", source: format!("no answer within {} s", patience.as_secs()).into() }
 }
 
 /// Holds a bucket's state, and is heard of, for as long as it lives.
@@ -245,7 +261,7 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
         };
         head.beat += 1;
         head.holder = Some(holder.clone());
-        match put(bucket, &head, mode) {
+        match put(bucket, &head, mode, RETRIES) {
             Ok(version) => break (head, version),
             // Another one was faster, or an answer was lost: what is there now tells.
             Err(Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. }) => {
@@ -268,7 +284,7 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
         while ended.recv_timeout(BEAT).is_err_and(|error| error.is_timeout()) {
             let mut held = bucket.held();
             let Some(held) = held.as_mut().filter(|held| held.lost.is_none()) else { return };
-            if let Err(error) = held.write(&bucket) {
+            if let Err(error) = held.write(&bucket, PATIENCE) {
                 tracing::warn!("{error}");
             }
         }
@@ -282,7 +298,7 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
 fn conditions_are_kept(bucket: &Bucket, head: &Head) -> Result<(), StateError> {
     let never = UpdateVersion { e_tag: Some("\"00000000000000000000000000000000\"".to_owned()), version: None };
     for (what, mode) in [("If-None-Match", PutMode::Create), ("If-Match", PutMode::Update(never))] {
-        match put(bucket, head, mode) {
+        match put(bucket, head, mode, RETRIES) {
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
             Err(error) => return Err(bucket.error("write", HEAD, &error)),
             Ok(_) => {
@@ -306,7 +322,7 @@ impl Drop for Lease {
         }
         let Some(mut held) = self.bucket.held().take().filter(|held| held.lost.is_none()) else { return };
         held.head.holder = None;
-        if let Err(error) = held.write(&self.bucket) {
+        if let Err(error) = held.write(&self.bucket, PATIENCE) {
             tracing::warn!("{error}; the next run waits {} s before it takes the state over", LEASE.as_secs());
         }
     }

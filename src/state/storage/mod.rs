@@ -166,14 +166,33 @@ impl Storage {
         Ok(NewFile { path: self.path(&name), name, being: place })
     }
 
-    /// Removes a file that is of no use any more. Where that cannot be done, it is told of and left.
-    pub(super) fn remove(&self, name: &str) {
-        let removed = match self {
-            Storage::Folder(folder) => std::fs::remove_file(folder.join(name)).map_err(|error| error.to_string()),
-            Storage::Bucket(bucket) => bucket.remove(name),
-        };
-        if let Err(error) = removed {
-            tracing::warn!("cannot remove {}, which is of no use any more: {error}", self.path(name).display());
+    /// Removes the files that are of no use any more. Those that cannot be removed are told of and left. An error where another program
+    /// has taken the state over: nothing is removed then.
+    pub(super) fn remove(&self, of_no_use: impl Fn(&str) -> bool) -> Result<(), StateError> {
+        let names: Vec<_> = self.files()?.into_iter().filter(|name| of_no_use(name)).collect();
+        if let Storage::Bucket(bucket) = self
+            && !names.is_empty()
+        {
+            // Held after they were listed, so none of them is a successor's.
+            bucket.prove_held()?;
+        }
+        for name in names {
+            let removed = match self {
+                Storage::Folder(folder) => std::fs::remove_file(folder.join(&name)).map_err(|error| error.to_string()),
+                Storage::Bucket(bucket) => bucket.remove(&name),
+            };
+            if let Err(error) = removed {
+                tracing::warn!("cannot remove {}, which is of no use any more: {error}", self.path(&name).display());
+            }
+        }
+        Ok(())
+    }
+
+    /// An error where it is known that another program has taken over what was held from here. Waits for nothing.
+    pub fn not_taken_over(&self) -> Result<(), StateError> {
+        match self {
+            Storage::Folder(_) => Ok(()),
+            Storage::Bucket(bucket) => bucket.not_taken_over(),
         }
     }
 }
