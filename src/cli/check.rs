@@ -19,7 +19,7 @@ use super::{open, output};
 use crate::disk;
 use crate::sinks::Access;
 use crate::sources::{Snapshot, a_dump_in, first_look};
-use crate::state::{Location, State, Storage, check, load_dictionary};
+use crate::state::{Location, State, check, load_dictionary};
 use crate::telemetry::metrics_file;
 use crate::telemetry::words::{bytes, count};
 
@@ -38,7 +38,7 @@ Examples:
   discodiff check --kafka --brokers kafka:9092 --state state
       are the topics as they must be, and is all that is not applied yet still there?
 
-Only what is named is tried; nothing is written.";
+Only what is named is tried; nothing is written, but a state that is there is held for a moment.";
 
 /// What `discodiff check` takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -89,8 +89,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     if let Some(dumps) = &settings.dumps {
         note("dumps", if settings.fetch { months(dumps) } else { look_at(dumps) });
     }
-    let state = settings.state.as_ref().map(look);
-    let id = state.as_ref().and_then(|state| state.as_ref().ok()).map(|(id, _)| *id);
+    let state = settings.state.as_ref().map(|location| look(settings, location));
+    // Of one that cannot be opened it is not known whose the stores are.
+    let known = state.as_ref().is_none_or(Result::is_ok);
+    let id = state.as_ref().and_then(|state| state.as_ref().ok()).and_then(|(id, _)| *id);
     if let Some(state) = state {
         note("state", state.map(|(_, said)| said));
     }
@@ -99,7 +101,13 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     }
     let mut note = |what: &str, result: anyhow::Result<String>| found.push(Finding::new(what, result));
     for (what, only) in open::each(settings) {
-        note(what, sink(settings, what, &only, id.flatten()));
+        note(what, sink(settings, what, &only, known.then_some(id)));
+    }
+    let mut mistakes = Mistakes::default();
+    settings.check_sinks(&mut mistakes);
+    // Who names no source does not ask about a run.
+    if !mistakes.is_empty() && (settings.dumps.is_some() || settings.kafka) {
+        note("sinks", Err(mistakes.into()));
     }
     if let Some(address) = settings.listen {
         let bound = TcpListener::bind(address).map_err(|error| anyhow::anyhow!(cannot_listen(address, &error)));
@@ -136,10 +144,18 @@ impl Finding {
     fn new(what: &str, result: anyhow::Result<String>) -> Finding {
         let (ok, said) = match result {
             Ok(said) => (true, said),
-            Err(error) => (false, format!("{error:#}")),
+            Err(error) => (false, told(&error)),
         };
         Finding { what: what.to_owned(), ok, said }
     }
+}
+
+/// An error in one line; mistakes without the line above them.
+fn told(error: &anyhow::Error) -> String {
+    let said = format!("{error:#}");
+    let mistakes =
+        error.is::<Mistakes>().then(|| said.lines().skip(1).map(|line| line.trim_start().trim_start_matches("- ")).collect::<Vec<_>>());
+    mistakes.map_or(said.clone(), |mistakes| mistakes.join("; "))
 }
 
 fn look_at(dumps: &Path) -> anyhow::Result<String> {
@@ -200,11 +216,17 @@ fn metrics(path: &Path) -> anyhow::Result<String> {
 }
 
 /// The state's id, if there is a state, and what to say. A folder that does not exist is not made.
-fn look(location: &Location) -> anyhow::Result<(Option<Uuid>, String)> {
+fn look(settings: &Settings, location: &Location) -> anyhow::Result<(Option<Uuid>, String)> {
     if location.folder().is_some_and(|folder| !folder.exists()) {
         return Ok((None, format!("{location} will be made")));
     }
-    let storage = Storage::open(location)?;
+    let storage = open::storage(settings)?;
+    let access = storage.access().map(|access| format!(" ({access})")).unwrap_or_default();
+    // In a bucket it is held only where there is one, so that nothing is left behind.
+    if storage.folder().is_none() && State::look(&storage)?.is_fresh() {
+        storage.try_out()?;
+        return Ok((None, format!("{location} holds no state yet, and takes one{access}")));
+    }
     let state = State::open(&storage)?;
     if state.is_fresh() {
         return Ok((None, format!("{location} holds no state yet")));
@@ -212,11 +234,12 @@ fn look(location: &Location) -> anyhow::Result<(Option<Uuid>, String)> {
     check(&storage, state.manifest())?;
     load_dictionary(&storage, state.manifest())?;
     let records: u64 = state.manifest().records().0.iter().sum();
-    Ok((Some(state.manifest().state), format!("generation {}, {} records, all files whole", state.manifest().generation, count(records))))
+    let generation = state.manifest().generation;
+    Ok((Some(state.manifest().state), format!("generation {generation}, {} records, all files whole{access}", count(records))))
 }
 
-/// The one sink that `only` names.
-fn sink(settings: &Settings, what: &str, only: &Settings, state: Option<Uuid>) -> anyhow::Result<String> {
+/// The one sink that `only` names, held against the state where that is known.
+fn sink(settings: &Settings, what: &str, only: &Settings, state: Option<Option<Uuid>>) -> anyhow::Result<String> {
     match (what, &settings.sqlite, &settings.feed) {
         ("sqlite", Some(path), _) | ("feed", _, Some(FeedPlace::File(path))) => takes_files(path)?,
         ("sqlite", None, _) => {
@@ -232,7 +255,8 @@ fn sink(settings: &Settings, what: &str, only: &Settings, state: Option<Uuid>) -
         said.push(match standing.state {
             None if sink.holds().is_feed() => "new: it will get each change from the next run on".to_owned(),
             None => "empty: it will be filled".to_owned(),
-            Some(bound) if Some(bound) == state => "belongs to this state".to_owned(),
+            Some(bound) if state.is_none() => format!("belongs to the state {bound}; whether that is this one is not known"),
+            Some(bound) if Some(Some(bound)) == state => "belongs to this state".to_owned(),
             Some(bound) if only.state.is_some() => anyhow::bail!("it belongs to another state, {bound}: a refresh would refuse it"),
             Some(bound) => format!("belongs to the state {bound}"),
         });

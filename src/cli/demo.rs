@@ -45,6 +45,11 @@ impl DemoArgs {
         flags.give(Key::Null, Some("true"));
         let mut settings = load(&flags)?;
         (settings.null, settings.dumps, settings.kafka) = (false, None, false);
+        if settings.state.as_ref().is_some_and(|state| state.folder().is_none()) && settings.origin(Key::State) == Origin::Flag {
+            let mut mistakes = Mistakes::default();
+            mistakes.add(Key::State.flag(), "the demo keeps all that it makes in a folder: name one");
+            return Err(mistakes);
+        }
         if settings.origin(Key::State) != Origin::Flag {
             settings.state = Some(Location::Folder("discodiff-demo".into()));
         }

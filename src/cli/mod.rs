@@ -39,6 +39,7 @@ use crate::kafka::closing;
 use crate::settings::{Flags, Mistakes, Settings, load, resolve};
 use crate::sources::StoppedOnRequest;
 use crate::sources::kafka::StoppedPublishing;
+use crate::state::StateError;
 use crate::telemetry::{Measures, log};
 use exit::Exit;
 use watch::Watch;
@@ -222,7 +223,7 @@ fn failed(error: &anyhow::Error) -> Exit {
         return usage(mistakes);
     }
     if stopped(error) {
-        warn!("{error}");
+        warn!("{error:#}");
         return Exit::Stopped;
     }
     error!("{error:#}{}", error.downcast_ref().map_or("", FetchError::advice));
@@ -232,7 +233,9 @@ fn failed(error: &anyhow::Error) -> Exit {
 /// Whether the user asked for the end, and nothing is wrong.
 fn stopped(error: &anyhow::Error) -> bool {
     let fetching = matches!(error.downcast_ref(), Some(FetchError::Stopped(_)));
-    fetching || error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>()
+    // What an object store did not answer while the end was waited for is no failure.
+    let waiting = error.is::<StateError>() && open::was_stopped();
+    fetching || waiting || error.is::<StoppedOnRequest>() || error.is::<StoppedPublishing>()
 }
 
 fn usage(mistakes: &Mistakes) -> Exit {

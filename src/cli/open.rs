@@ -13,7 +13,7 @@ use crate::sinks::postgres::Postgres;
 use crate::sinks::sqlite::Sqlite;
 use crate::sinks::{Access, Sink};
 use crate::sources::BlockSize;
-use crate::state::State;
+use crate::state::{State, StateError, Storage};
 use crate::telemetry::{Measures, Progress, Style};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +61,7 @@ pub fn sinks(settings: &Settings, access: Access) -> Result<Vec<Box<dyn Sink>>> 
 pub fn second_store(settings: &Settings) -> Result<Option<String>> {
     let own = settings.sqlite_file().filter(|own| settings.sqlite.is_none() && !own.exists());
     let (Some(own), Some(state)) = (own, &settings.state) else { return Ok(None) };
-    if State::look(&settings.storage()?)?.manifest().generation == 0 {
+    if State::look(&storage(settings)?)?.manifest().generation == 0 {
         return Ok(None);
     }
     Ok(Some(format!(
@@ -122,19 +122,27 @@ pub fn progress() -> Progress {
     Progress::new(Style::of(false, std::io::stderr().is_terminal()))
 }
 
+/// The state's files, for who only looks. An object store is not asked anything yet.
+pub fn storage(settings: &Settings) -> Result<Storage> {
+    // Ends at the first Ctrl-C.
+    opened(settings, &Arc::default())
+}
+
+fn opened(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Storage> {
+    Storage::open(settings.state()?, stop).map_err(|error| match error {
+        StateError::Variable { variable, words } => {
+            let mut mistakes = Mistakes::default();
+            mistakes.add(variable, words);
+            mistakes.into()
+        }
+        error => error.into(),
+    })
+}
+
 /// What a run is asked for.
 pub fn request(settings: &Settings, measures: &Arc<Measures>) -> Result<Request> {
-    let state = settings.state()?;
-    if state.folder().is_none() && !settings.names_a_sink() && !settings.null {
-        let mut mistakes = Mistakes::default();
-        let words = format!(
-            "{state} is no folder, where a SQLite file could be: name a sink (--sqlite FILE, --postgres URL and so on), or say --null"
-        );
-        mistakes.add(settings.origin(Key::State).place(Key::State), words);
-        return Err(mistakes.into());
-    }
     Ok(Request {
-        state: settings.storage()?,
+        state: opened(settings, stop_requested())?,
         workers: settings.workers,
         cluster: None,
         block: block(),
@@ -158,9 +166,15 @@ fn block() -> BlockSize {
     BlockSize::default()
 }
 
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether somebody has asked for the end.
+pub fn was_stopped() -> bool {
+    STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
 /// Set by Ctrl-C, SIGTERM and SIGHUP; a second one ends the process at once.
 pub fn stop_requested() -> &'static Arc<AtomicBool> {
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     STOP.get_or_init(|| {
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, span) = (Arc::clone(&stop), tracing::Span::current());

@@ -166,6 +166,7 @@ impl RefreshArgs {
         if self.from.until.is_some() && settings.processes > 1 {
             mistakes.add("--until", "reads topics that another program fills, as one process alone can: leave out --processes");
         }
+        settings.check_sinks(&mut mistakes);
         let files = [(Key::Sqlite, settings.sqlite_file().is_some()), (Key::Feed, matches!(settings.feed, Some(FeedPlace::File(_))))];
         for (key, _) in files.into_iter().filter(|(_, named)| *named && settings.processes > 1) {
             let words = "is a file that one process writes, and several were asked for: name servers or topics, or no sink at all (--null)";

@@ -97,7 +97,10 @@ impl ReplayArgs {
         let mut flags = Flags::of(&groups).needing(&[Key::State, Key::Brokers]);
         // Whatever a file says for refresh: it is read from topics.
         flags.give(Key::Kafka, Some("true"));
-        load(&flags)
+        let settings = load(&flags)?;
+        let mut mistakes = Mistakes::default();
+        settings.check_sinks(&mut mistakes);
+        if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
     }
 
     fn selection(&self) -> Selection {

@@ -97,7 +97,7 @@ impl StateArgs {
 pub fn run(settings: &Settings, measures: &Measures) -> anyhow::Result<Exit> {
     measures.course().enter(Phase::Opening);
     let mut store = open::store_with_tables(settings)?;
-    let mut state = State::open_anew(&settings.storage()?)?;
+    let mut state = State::open_anew(&open::storage(settings)?)?;
     let rebuilt = rebuild(&mut state, &mut *store, &open::progress(), measures)?;
     let sound = rebuilt.values().all(Rebuilt::is_sound);
     if settings.json {

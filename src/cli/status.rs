@@ -53,7 +53,7 @@ impl StatusArgs {
 
 /// Shows the state, and how the sinks that are named stand.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let state = State::look(&settings.storage()?)?;
+    let state = State::look(&open::storage(settings)?)?;
     if state.is_fresh() {
         anyhow::bail!("there is no state in {}: refresh makes one", state.storage());
     }

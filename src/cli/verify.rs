@@ -99,7 +99,7 @@ pub fn run(args: &VerifyArgs, settings: &Settings, measures: &Arc<Measures>) -> 
     if sinks.iter().all(|sink| sink.holds().is_feed()) {
         anyhow::bail!(NO_STORE);
     }
-    let verified = verify(&settings.storage()?, &mut sinks, &open::progress(), measures)?;
+    let verified = verify(&open::storage(settings)?, &mut sinks, &open::progress(), measures)?;
     let differences = total(&verified);
     if settings.json {
         output::json(&json!({ "equal": differences == 0, "sinks": verified }))?;

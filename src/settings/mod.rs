@@ -41,7 +41,7 @@ pub use value::{FeedPlace, LogFormat};
 
 use crate::kafka::Sasl;
 use crate::sinks::postgres::TlsFiles;
-use crate::state::{Location, Storage};
+use crate::state::Location;
 
 /// What a run is to do, resolved. Printing it shows each setting with its origin, and no secret.
 #[derive(Clone)]
@@ -145,9 +145,16 @@ impl Settings {
         needed(Key::State, self.state.as_ref())
     }
 
-    /// The state's files. An object store is not asked anything yet.
-    pub fn storage(&self) -> anyhow::Result<Storage> {
-        Ok(Storage::open(self.state()?)?)
+    /// Adds a mistake where neither a sink nor `null` was named, and the state has no folder for a store of its own.
+    pub fn check_sinks(&self, mistakes: &mut Mistakes) {
+        let bucket = self.state.as_ref().filter(|state| state.folder().is_none());
+        if let Some(bucket) = bucket.filter(|_| !self.names_a_sink() && !self.null) {
+            let place = self.origin(Key::State).place(Key::State);
+            mistakes.add(
+                place,
+                format!("{bucket} is no folder, where a SQLite file could be: name a sink (--sqlite FILE, --postgres URL and so on), or say --null"),
+            );
+        }
     }
 
     /// Whether a sink was named.

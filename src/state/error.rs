@@ -38,6 +38,17 @@ pub enum StateError {
         /// What came of it, and what to do.
         problem: String,
     },
+    /// A variable of the environment that says where an object store is, or as whom it is spoken to.
+    #[error("{variable}: {words}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong, and what would be right.
+        words: String,
+    },
+    /// The user wants an end.
+    #[error("stopped on request")]
+    Stopped,
     /// Another program holds what this one held.
     #[error(
         "the state in {place} was taken over by another discodiff ({by}), as this one had not been heard of for too long: nothing more is written to it from here, and what is not complete goes on there"
@@ -69,7 +80,7 @@ pub enum StateError {
         problem: String,
     },
     /// A file of fingerprints cannot be used.
-    #[error("{path}: {problem}. Restore the state's folder from a backup, or make it anew from a store in an empty folder: state rebuild")]
+    #[error("{path}: {problem}. Restore the state from a backup, or make it anew from a store in an empty place: state rebuild")]
     Part {
         /// The file.
         path: PathBuf,

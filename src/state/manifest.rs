@@ -234,7 +234,7 @@ impl Manifest {
     }
 
     pub(super) fn from_text(text: &str) -> Result<Manifest, String> {
-        const RESTORE: &str = "Restore the state's folder from a backup, or make it anew from a store in an empty folder: state rebuild";
+        const RESTORE: &str = "Restore the state from a backup, or make it anew from a store in an empty place: state rebuild";
         let sealed: Sealed<'_> = serde_json::from_str(text).map_err(|error| format!("the manifest is damaged ({error}). {RESTORE}"))?;
         let body = sealed.manifest.get();
         #[derive(Deserialize)]

@@ -27,7 +27,7 @@ pub const RUN: &str = "run";
 pub fn init(filter: &str, format: LogFormat) {
     // What migrations and servers tell of each step, even where there is none to take, is for those who ask for it.
     let filter =
-        EnvFilter::builder().parse_lossy(format!("refinery_core=warn,tokio_postgres=warn,neo4rs=error,ureq=warn,ureq_proto=warn,{filter}"));
+        EnvFilter::builder().parse_lossy(format!("refinery_core=warn,tokio_postgres=warn,neo4rs=error,ureq=warn,ureq_proto=warn,object_store=error,rustls_platform_verifier=off,{filter}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr);
     // An error means that a subscriber is there already: an earlier call's, or that of a program that uses this library.
     let _ = match format {

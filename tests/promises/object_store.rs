@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -105,7 +106,6 @@ fn a_state_in_a_bucket_comes_to_what_one_in_a_folder_comes_to_and_leaves_nothing
     let months = odd().folders();
     let (files, reports) = by_files(&months);
     let home = bucket.home();
-    home.run(&format!("check {}", bucket.state())).said(&[]);
     for ((month, workers), of_one) in months.iter().zip([2, 3, 1]).zip(&reports) {
         let ran = home.run(&refresh(&bucket, month, &format!("-w {workers} --sqlite store.sqlite --feed feed.jsonl")));
         assert_eq!(ran.json(3)["kinds"], of_one["kinds"]);
@@ -249,7 +249,6 @@ fn a_run_that_falls_asleep_before_it_removes_what_is_of_no_use_removes_nothing_o
     signal(&first, "CONT");
     Ran::of(&first.wait_with_output().expect("it ends")).refused(&["was taken over by another discodiff"]);
     bucket.is_tidy();
-    home.run(&format!("check {}", bucket.state())).said(&[]);
     home.run(&refresh(&bucket, &months[2], "--null")).json(0);
 }
 
@@ -427,5 +426,118 @@ fn what_is_wrong_with_a_store_a_bucket_a_key_or_an_object_is_told_and_nothing_is
     damaged(&head, None, &["but no state.json: the state is damaged"]);
     fs::write(&head, &whole[1]).expect("mended");
     home.run(&refresh(&bucket, &months[1], "--sqlite store.sqlite")).json(0);
+    bucket.is_tidy();
+}
+
+/// A web server that has nothing of what it is asked for.
+fn elsewhere(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let mut asked = [0; 4096];
+            let _ = connection.read(&mut asked);
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn what_answers_where_no_object_store_is_and_what_variables_say_wrongly_is_told_at_once() {
+    let Some(bucket) = Bucket::new() else { return };
+    let line = format!("status {}", bucket.state());
+    let nothing = elsewhere("HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnothing");
+    let page = elsewhere(
+        "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nLast-Modified: Sat, 28 Nov 2026 14:04:07 GMT\r\nConnection: close\r\n\r\n<html></html>",
+    );
+    for (endpoint, words) in
+        [(nothing, "what answers there is no object store: is AWS_ENDPOINT_URL right?"), (page, "no object store, but gives a page")]
+    {
+        let home = bucket.home_at(&endpoint, &bucket.password, Vec::new());
+        home.run(&line).refused(&[words]);
+        home.run(&refresh(&bucket, &small().folders()[0], "--null")).refused(&[words]);
+    }
+    let bare = bucket.endpoint.strip_prefix("http://").expect("http");
+    let encrypted = format!("https://{bare}");
+    bucket.home_at(&encrypted, &bucket.password, Vec::new()).run(&line).refused(&["does not speak TLS: say http://"]);
+    for (endpoint, password, words) in [
+        (bare, &bucket.password[..], "AWS_ENDPOINT_URL: is wrong; right is a URL such as https://"),
+        (&bucket.endpoint, "", "AWS_ACCESS_KEY_ID: is of no use without AWS_SECRET_ACCESS_KEY"),
+    ] {
+        let ran = bucket.home_at(endpoint, password, Vec::new()).run(&line);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
+        ran.said(&[words]);
+    }
+}
+
+#[test]
+fn a_check_leaves_nothing_behind_says_where_and_as_whom_and_does_not_tell_a_store_of_another_state() {
+    let Some(bucket) = Bucket::new() else { return };
+    let (home, month) = (bucket.home(), &small().folders()[0]);
+    let check = |rest: &str| {
+        let ran = home.run(&format!("check {} {rest}", bucket.state()));
+        (ran.status, ran.stdout)
+    };
+    let (status, said) = check("");
+    assert!(
+        status == Some(0) && said.contains("holds no state yet, and takes one (at http://") && said.contains(", as discodiff)"),
+        "{said}"
+    );
+    assert!(!bucket.path("").exists() || bucket.objects().is_empty());
+    let (status, said) = check(&format!("--dumps {}", month.display()));
+    assert!(status == Some(1) && said.contains("sinks     FAIL  --state: s3://") && said.contains("name a sink"), "{said}");
+    // Of nothing but the state it can be told what would change.
+    assert_eq!(home.run(&format!("plan {} --dumps {}", bucket.state(), month.display())).status, Some(0));
+    let line = refresh(&bucket, month, "--sqlite store.sqlite --checkpoint-interval 0");
+    let mut child = spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(300)")));
+    await_checkpoint(&bucket, &mut child);
+    let (status, said) = check("--sqlite store.sqlite");
+    assert!(
+        status == Some(1) && said.contains("in use by another discodiff") && said.contains("whether that is this one is not known"),
+        "{said}"
+    );
+    signal(&child, "KILL");
+    child.wait().expect("ended");
+    // One mistake of all processes is told once.
+    let up = home.run(&format!("cluster up --processes 3 {} --dumps {}", bucket.state(), month.display()));
+    assert_eq!((up.status, up.stderr.matches("name a sink").count()), (Some(2), 1), "{}", up.stderr);
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_run_that_is_asked_to_end_ends_within_seconds_while_the_store_is_silent_or_a_dead_one_still_holds_the_state() {
+    use super::proxy::Proxy;
+    let Some(bucket) = Bucket::new() else { return };
+    let proxy = Proxy::before(bucket.endpoint.strip_prefix("http://").expect("http"));
+    let home = bucket.home_at(&format!("http://{}", proxy.address), &bucket.password, Vec::new());
+    let line = refresh(&bucket, &small().folders()[0], "--null --checkpoint-interval 0");
+    let start = || spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(500)")));
+    let mut child = start();
+    await_checkpoint(&bucket, &mut child);
+    proxy.stall(true);
+    sleep(Duration::from_secs(1));
+    signal(&child, "TERM");
+    let begun = Instant::now();
+    let ran = Ran::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.status, Some(4), "{}", ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}: {}", begun.elapsed(), ran.stderr);
+    proxy.cut();
+    proxy.stall(false);
+    // A dead one holds the state.
+    let mut child = start();
+    await_checkpoint(&bucket, &mut child);
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    let child = start();
+    sleep(Duration::from_secs(3));
+    signal(&child, "TERM");
+    let begun = Instant::now();
+    let ran = Ran::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.status, Some(4), "{}", ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(4) && !ran.stderr.contains("taken over"), "{:?}: {}", begun.elapsed(), ran.stderr);
+    assert!(!bucket.head()["holder"].is_null());
+    let ran = home.run(&line);
+    ran.said(&["has died: it is taken over"]);
+    ran.json(0);
     bucket.is_tidy();
 }

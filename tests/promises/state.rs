@@ -47,7 +47,7 @@ impl Case {
     }
 }
 
-const RESTORE: &str = "Restore the state's folder from a backup";
+const RESTORE: &str = "Restore the state from a backup";
 
 #[test]
 fn a_damaged_manifest_is_refused_and_restoring_it_is_enough() {

@@ -22,7 +22,11 @@ pub fn look(settings: &Settings) -> Result<Vec<Finding>> {
     };
     let mut found = vec![Finding::new("kafka", Ok(survey.brokers))];
     // That the state can be read is a finding of its own.
-    let state = settings.state.as_ref().and_then(|_| State::look(&settings.storage().ok()?).ok()).filter(|state| !state.is_fresh());
+    let state = settings
+        .state
+        .as_ref()
+        .and_then(|_| State::look(&crate::cli::open::storage(settings).ok()?).ok())
+        .filter(|state| !state.is_fresh());
     let mut published = None;
     for (kind, there) in survey.topics {
         let name = kind.map_or_else(|| topics.catalogue(), |kind| topics.of(kind));

@@ -1,22 +1,23 @@
-//! The objects of a bucket whose names begin alike. Who is spoken to, and as whom, is told by the variables that all programs for S3 read:
-//! `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; without keys the role of the machine
-//! or of the pod is used.
+//! The objects of a bucket whose names begin alike.
 
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::TryStreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::AmazonS3;
 use object_store::path::Path as ObjectPath;
 use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
+use super::access::Access;
 use super::lease::{self, Held};
-use super::{Location, Record, StateError};
+use super::{Location, Record, StateError, problem};
 
 /// How long an answer is waited for, and each piece of it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +28,15 @@ pub const RETRIES: Duration = Duration::from_secs(120);
 /// Likewise, where the store has not answered yet: most often it is not there, or not meant.
 const FIRST: Duration = Duration::from_secs(3);
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who waits for longer is told so.
+const LONG: Duration = Duration::from_secs(10);
+
+/// How long a run that is asked to end waits for an answer.
+const LAST: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The objects of one state.
 pub struct Bucket {
@@ -41,25 +51,21 @@ pub struct Bucket {
     tag: u32,
     /// What `state.json` says, while it is held from here.
     held: Mutex<Option<Held>>,
+    access: Access,
+    /// Set when the user wants an end.
+    stop: Arc<AtomicBool>,
 }
 
 impl Bucket {
-    pub fn open(bucket: &str, prefix: &str) -> Result<Bucket, StateError> {
-        Bucket::of(AmazonS3Builder::from_env(), bucket, prefix)
-    }
-
-    pub fn of(builder: AmazonS3Builder, bucket: &str, prefix: &str) -> Result<Bucket, StateError> {
+    pub fn open(access: Access, bucket: &str, prefix: &str, stop: Arc<AtomicBool>) -> Result<Bucket, StateError> {
         let place = Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
         let wrong = |problem: String| StateError::Objects { action: "open", path: place.clone().into(), problem };
         // It is told so by whoever was first, which may be another part of this program.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = builder.with_bucket_name(bucket);
-        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-        // Who names an endpoint without encryption wants none.
-        let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let builder = access.builder().with_bucket_name(bucket);
         let retrying = |retry_timeout: Duration, patience: Duration| {
             let client = ClientOptions::new()
-                .with_allow_http(plain)
+                .with_allow_http(access.is_plain())
                 // A large object may take long to be read, and is waited for piece by piece.
                 .with_timeout_disabled()
                 .with_read_timeout(patience);
@@ -85,6 +91,8 @@ impl Bucket {
             runtime,
             tag,
             held: Mutex::new(None),
+            access,
+            stop,
         })
     }
 
@@ -104,9 +112,36 @@ impl Bucket {
         &self.runtime
     }
 
-    /// Waits for what is asked of the store. Never called by a thread that others wait for in the same way.
-    pub fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
-        self.runtime.block_on(asked)
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether the user wants an end.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what is asked of the store; not for long where the run is to end. Never called by a thread of the client.
+    pub fn wait<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.runtime.block_on(async {
+            let (mut asked, begun) = (pin!(asked), Instant::now());
+            let (mut told, mut ending) = (false, None);
+            loop {
+                if let Ok(answer) = timeout(LOOK, &mut asked).await {
+                    if told && answer.is_ok() {
+                        tracing::info!("the store of {self} answers again");
+                    }
+                    return answer;
+                }
+                if !told && begun.elapsed() > LONG {
+                    told = true;
+                    tracing::warn!("the store of {self} does not answer, and is asked again for some minutes");
+                }
+                if self.is_stopping() && ending.get_or_insert_with(Instant::now).elapsed() > LAST {
+                    return Err(silent(LAST));
+                }
+            }
+        })
     }
 
     pub fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -123,28 +158,7 @@ impl Bucket {
     }
 
     pub fn error(&self, action: &'static str, name: &str, error: &Error) -> StateError {
-        StateError::Objects { action, path: self.path(name), problem: self.problem(error) }
-    }
-
-    /// What is wrong, and what to do.
-    pub fn problem(&self, error: &Error) -> String {
-        let told = told(error);
-        let advice = match error {
-            Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => {
-                "whoever AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the role of this machine) stand for must be known there, and may get, put, list and delete its objects"
-            }
-            Error::NotFound { .. } if told.contains("NoSuchBucket") => "there is no such bucket; make it first",
-            Error::NotImplemented { .. } | Error::NotSupported { .. } => "the store cannot do what is needed",
-            _ if told.contains("169.254.") => {
-                "no key was named, and this machine has no role: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            }
-            _ if told.contains("certificate") => {
-                "nobody vouches for the store's certificate; SSL_CERT_FILE names a PEM file of those who are to be believed"
-            }
-            Error::Generic { .. } => "does the store answer, and are AWS_ENDPOINT_URL and AWS_REGION right?",
-            _ => return told,
-        };
-        format!("{advice} ({told})")
+        StateError::Objects { action, path: self.path(name), problem: problem::words(error) }
     }
 
     /// What a record says. Who holds the state knows it.
@@ -183,7 +197,7 @@ impl Bucket {
     /// Name, size and time of all objects.
     pub fn list(&self) -> Result<Vec<(String, u64, SystemTime)>, StateError> {
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
-        let listed = self.wait(self.store.list(prefix).try_collect::<Vec<_>>()).map_err(|error| self.error("list", "", &error))?;
+        let listed = self.wait(self.store().list(prefix).try_collect::<Vec<_>>()).map_err(|error| self.error("list", "", &error))?;
         let own = |location: &ObjectPath| {
             let mut parts = location.prefix_match(&self.prefix)?;
             let name = parts.next()?.as_ref().to_owned();
@@ -193,29 +207,16 @@ impl Bucket {
     }
 
     pub fn remove(&self, name: &str) -> Result<(), String> {
-        match self.wait(self.store.delete(&self.object(name))) {
-            Err(error) if !matches!(error, Error::NotFound { .. }) => Err(self.problem(&error)),
+        match self.wait(self.store().delete(&self.object(name))) {
+            Err(error) if !matches!(error, Error::NotFound { .. }) => Err(problem::words(&error)),
             _ => Ok(()),
         }
     }
 }
 
-/// An error down to its cause, in one line: of an answer in XML the code and the message.
-fn told(error: &Error) -> String {
-    let mut told = error.to_string();
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    let cause = cause.to_string();
-    if !told.contains(&cause) {
-        told += &format!(": {cause}");
-    }
-    let within = |name: &str| Some(told.split_once(&format!("<{name}>"))?.1.split_once('<')?.0.to_owned());
-    if let Some((before, code)) = told.find("<?xml").or_else(|| told.find("<Error>")).zip(within("Code")) {
-        told = format!("{}{code}: {}", &told[..before], within("Message").unwrap_or_default());
-    }
-    told.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The error of who has waited for long enough.
+pub fn silent(patience: Duration) -> Error {
+    Error::Generic { store: "S3", source: format!("no answer within {} s", patience.as_secs()).into() }
 }
 
 impl fmt::Display for Bucket {

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::bucket::{Bucket, RETRIES};
-use super::{Record, StateError};
+use super::bucket::{Bucket, RETRIES, silent};
+use super::{Record, StateError, problem};
 
 /// The object.
 pub const HEAD: &str = "state.json";
@@ -107,12 +107,16 @@ pub fn read(bucket: &Bucket) -> Result<Option<(Head, UpdateVersion)>, StateError
     });
     let (bytes, version) = match got {
         Ok(got) => got,
-        Err(Error::NotFound { source, .. }) if !source.to_string().contains("NoSuchBucket") => {
+        Err(error) if problem::is_no_object(&error) => {
             bucket.has_answered();
             return Ok(None);
         }
         Err(error) => return Err(bucket.error("read", HEAD, &error)),
     };
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        let problem = "what answers there is no object store, but gives a page: is AWS_ENDPOINT_URL right?".to_owned();
+        return Err(StateError::Objects { action: "read", path: bucket.path(HEAD), problem });
+    }
     bucket.has_answered();
     let damaged = |problem: String| StateError::Manifest { path: bucket.path(HEAD), problem };
     let format: Result<Format, _> = serde_json::from_slice(&bytes);
@@ -174,7 +178,7 @@ impl Held {
         loop {
             self.not_taken_over(bucket)?;
             self.head.beat += 1;
-            match put(bucket, &self.head, PutMode::Update(self.version.clone()), patience) {
+            match put(bucket, HEAD, &self.head.to_text(), PutMode::Update(self.version.clone()), patience) {
                 Ok(version) => {
                     self.version = version;
                     return Ok(());
@@ -191,7 +195,7 @@ impl Held {
             Some((found, version)) if found.holder.as_ref().is_some_and(|holder| holder.id == self.id) && version != self.version => {
                 self.version = version;
             }
-            Some((found, _)) => self.lost = Some(found.holder.map_or_else(|| "another program".to_owned(), |holder| holder.told())),
+            Some((found, _)) => self.lost = Some(found.holder.map_or_else(|| "it has ended since".to_owned(), |holder| holder.told())),
             None => self.lost = Some("whoever removed the object".to_owned()),
         }
         Ok(())
@@ -200,25 +204,24 @@ impl Held {
 
 /// Puts the object on a condition. Where an answer is lost it is put again: if the first time had been enough, the condition does not hold
 /// any more, which tells who asks that the object is to be looked at.
-fn put(bucket: &Bucket, head: &Head, mode: PutMode, patience: Duration) -> Result<UpdateVersion, Error> {
+fn put(bucket: &Bucket, name: &str, text: &str, mode: PutMode, patience: Duration) -> Result<UpdateVersion, Error> {
     let options = PutOptions { mode, ..PutOptions::default() };
-    let (object, text, begun) = (bucket.object(HEAD), head.to_text(), Instant::now());
+    let (object, begun) = (bucket.object(name), Instant::now());
     loop {
         let left = patience.saturating_sub(begun.elapsed());
-        let answer = bucket.wait(async { timeout(left, bucket.store().put_opts(&object, text.clone().into(), options.clone())).await });
-        match answer.unwrap_or_else(|_| Err(silent(patience))) {
+        let answer = async {
+            let put = bucket.store().put_opts(&object, text.to_owned().into(), options.clone());
+            timeout(left, put).await.unwrap_or_else(|_| Err(silent(patience)))
+        };
+        match bucket.wait(answer) {
             Ok(PutResult { e_tag, version, .. }) => return Ok(UpdateVersion { e_tag, version }),
-            Err(error @ Error::Generic { .. }) if begun.elapsed() < patience => {
-                tracing::info!("{} is put again: {}", bucket.path(HEAD).display(), bucket.problem(&error));
+            Err(error) if problem::may_pass(&error) && begun.elapsed() < patience && !bucket.is_stopping() => {
+                tracing::debug!("{} is put again: {}", bucket.path(name).display(), problem::words(&error));
                 thread::sleep(LOOK);
             }
             Err(error) => return Err(error),
         }
     }
-}
-
-fn silent(patience: Duration) -> Error {
-    Error::Generic { store: "S3", source: format!("no answer within {} s", patience.as_secs()).into() }
 }
 
 /// Holds a bucket's state, and is heard of, for as long as it lives.
@@ -229,12 +232,19 @@ pub struct Lease {
     beats: Option<JoinHandle<()>>,
 }
 
+/// How often it is tried where others are always faster, or where what is put is not there.
+const ATTEMPTS: usize = 20;
+
 /// Takes the state where it is free, or where its holder has died. An error where that one lives.
 pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
     let holder = Holder::new();
     let id = holder.id;
     let mut seen: Option<(UpdateVersion, Instant)> = None;
+    let mut attempts = 0;
     let (head, version) = loop {
+        if bucket.is_stopping() {
+            return Err(StateError::Stopped);
+        }
         let (mut head, mode) = match read(bucket)? {
             None => (Head { format: FORMAT, holder: None, beat: 0, manifest: None, checkpoint: None, run: None }, PutMode::Create),
             Some((head, version)) => {
@@ -261,10 +271,11 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
         };
         head.beat += 1;
         head.holder = Some(holder.clone());
-        match put(bucket, &head, mode, RETRIES) {
+        match put(bucket, HEAD, &head.to_text(), mode, RETRIES) {
             Ok(version) => break (head, version),
             // Another one was faster, or an answer was lost: what is there now tells.
-            Err(Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. }) => {
+            Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) if attempts < ATTEMPTS => {
+                attempts += 1;
                 if let Some((found, version)) = read(bucket)?.filter(|(found, _)| found.holder.as_ref().is_some_and(|found| found.id == id))
                 {
                     break (found, version);
@@ -274,18 +285,20 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
             Err(error) => return Err(bucket.error("write", HEAD, &error)),
         }
     };
-    conditions_are_kept(bucket, &head)?;
+    let text = head.to_text();
     *bucket.held() = Some(Held { head, version, id, lost: None });
     let (end, ended) = bounded::<()>(0);
     let mut lease = Lease { bucket: Arc::clone(bucket), end: Some(end), beats: None };
+    conditions_are_kept(bucket, HEAD, &text)?;
     let (bucket, span) = (Arc::clone(bucket), tracing::Span::current());
     let beat = move || {
         let _entered = span.entered();
         while ended.recv_timeout(BEAT).is_err_and(|error| error.is_timeout()) {
             let mut held = bucket.held();
             let Some(held) = held.as_mut().filter(|held| held.lost.is_none()) else { return };
+            // Who needs the store, or has lost the state, tells of it.
             if let Err(error) = held.write(&bucket, PATIENCE) {
-                tracing::warn!("{error}");
+                tracing::debug!("not heard of: {error}");
             }
         }
     };
@@ -295,21 +308,30 @@ pub fn take(bucket: &Arc<Bucket>) -> Result<Lease, StateError> {
 }
 
 /// A store that puts what it was told to put on a condition only, whatever that condition, would let two programs write one state.
-fn conditions_are_kept(bucket: &Bucket, head: &Head) -> Result<(), StateError> {
+fn conditions_are_kept(bucket: &Bucket, name: &str, text: &str) -> Result<(), StateError> {
     let never = UpdateVersion { e_tag: Some("\"00000000000000000000000000000000\"".to_owned()), version: None };
     for (what, mode) in [("If-None-Match", PutMode::Create), ("If-Match", PutMode::Update(never))] {
-        match put(bucket, head, mode, RETRIES) {
+        match put(bucket, name, text, mode, RETRIES) {
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(error) => return Err(bucket.error("write", HEAD, &error)),
+            Err(error) => return Err(bucket.error("write", name, &error)),
             Ok(_) => {
                 let problem = format!(
                     "the store ignores the condition {what} of a put, which keeps two programs from writing one state: keep the state in another store, or in a folder"
                 );
-                return Err(StateError::Objects { action: "hold", path: bucket.path(HEAD), problem });
+                return Err(StateError::Objects { action: "hold", path: bucket.path(name), problem });
             }
         }
     }
     Ok(())
+}
+
+/// Whether a state could be kept there where none is yet: leaves nothing behind.
+pub fn try_out(bucket: &Bucket) -> Result<(), StateError> {
+    let name = format!("check-{:08x}", bucket.tag());
+    put(bucket, &name, "", PutMode::Create, PATIENCE).map_err(|error| bucket.error("write", &name, &error))?;
+    let kept = conditions_are_kept(bucket, &name, "");
+    let removed = bucket.remove(&name).map_err(|problem| StateError::Objects { action: "remove", path: bucket.path(&name), problem });
+    kept.and(removed)
 }
 
 impl Drop for Lease {

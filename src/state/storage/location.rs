@@ -20,33 +20,32 @@ pub enum Location {
     },
 }
 
-const S3: &str = "s3";
+const S3: &str = "s3://";
+const FILE: &str = "file://";
 
 impl Location {
     /// What is right, for who gave something else.
-    pub const RIGHT: &str = "the path of a folder, or s3://bucket/prefix";
+    pub const RIGHT: &str = "the path of a folder, or s3://bucket/prefix, in which parts between slashes have letters, digits and -_.=+,";
 
-    /// From a path, or from a URL `s3://bucket/prefix` or `file:///folder`; `None` for any other. A folder whose path looks like a URL
-    /// is given as `./s3://x`.
+    /// From a path, or from a URL `s3://bucket/prefix` or `file:///folder`; `None` for any other, and for what is nearly one. A folder whose
+    /// path looks like a URL is given as `./s3:x`.
     pub fn parse(given: &OsStr) -> Option<Location> {
-        let Some((scheme, _)) = given.to_str().and_then(|text| text.split_once("://")).filter(|(scheme, _)| is_scheme(scheme)) else {
-            return Some(Location::Folder(given.into()));
-        };
-        let url = Url::parse(given.to_str()?).ok()?;
-        if url.query().is_some() || url.fragment().is_some() || url.port().is_some() || !url.username().is_empty() {
-            return None;
+        let Some(text) = given.to_str() else { return Some(Location::Folder(given.into())) };
+        if let Some(rest) = text.strip_prefix(S3) {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+            let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+,".contains(&byte));
+            let right = |part: &str| !matches!(part, "" | "." | "..") && plain(part);
+            let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+            return (right(&bucket) && (prefix.is_empty() || prefix.split('/').all(right))).then_some(Location::Bucket { bucket, prefix });
         }
-        match scheme {
-            S3 => {
-                let bucket = url.host_str().filter(|host| !host.is_empty())?.to_owned();
-                let prefix = url.path().trim_matches('/').to_owned();
-                let plain =
-                    |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+@,".contains(&byte));
-                (prefix.is_empty() || prefix.split('/').all(plain)).then_some(Location::Bucket { bucket, prefix })
-            }
-            "file" => url.to_file_path().ok().map(Location::Folder),
-            _ => None,
+        if text.starts_with(FILE) {
+            let url = Url::parse(text).ok().filter(|url| url.query().is_none() && url.fragment().is_none())?;
+            return url.to_file_path().ok().map(Location::Folder);
         }
+        let nearly = ["s3:", "s3/", "file:"].iter().any(|start| text.to_ascii_lowercase().starts_with(start));
+        let other = text.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        (!nearly && !other).then(|| Location::Folder(given.into()))
     }
 
     /// The folder, where it is one.
@@ -58,16 +57,12 @@ impl Location {
     }
 }
 
-fn is_scheme(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) && !text.starts_with('.')
-}
-
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Folder(folder) => folder.display().fmt(f),
-            Location::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "{S3}://{bucket}"),
-            Location::Bucket { bucket, prefix } => write!(f, "{S3}://{bucket}/{prefix}"),
+            Location::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "{S3}{bucket}"),
+            Location::Bucket { bucket, prefix } => write!(f, "{S3}{bucket}/{prefix}"),
         }
     }
 }
@@ -94,9 +89,16 @@ mod tests {
             "s3://b/x?y",
             "s3://b/a//b",
             "s3://b/a b",
+            "s3://b/../x",
+            "s3://b/x//",
             "gs://b/x",
             "https://b/x",
             "file://host/x",
+            "s3:/b/x",
+            "s3//b/x",
+            "S3://b/x",
+            "file:x",
+            "file:///x?y",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }

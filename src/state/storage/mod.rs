@@ -7,10 +7,12 @@
 //!   held by         a lock on a file                          a lease in state.json, renewed while the program lives
 //! ```
 
+mod access;
 mod bucket;
 mod folder;
 mod lease;
 mod location;
+mod problem;
 mod transfer;
 
 use std::fmt;
@@ -18,8 +20,10 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use access::Access;
 pub use bucket::Bucket;
 pub use location::Location;
 
@@ -58,10 +62,14 @@ pub enum Hold {
 
 impl Storage {
     /// Nothing is asked of an object store yet; an error tells of its settings.
-    pub fn open(location: &Location) -> Result<Storage, StateError> {
+    /// Where `stop` is set, a store that does not answer is not waited for any more.
+    pub fn open(location: &Location, stop: &Arc<AtomicBool>) -> Result<Storage, StateError> {
         match location {
             Location::Folder(folder) => Ok(Storage::Folder(folder.clone())),
-            Location::Bucket { bucket, prefix } => Ok(Storage::Bucket(Arc::new(Bucket::open(bucket, prefix)?))),
+            Location::Bucket { bucket, prefix } => {
+                let access = Access::from_environment()?;
+                Ok(Storage::Bucket(Arc::new(Bucket::open(access, bucket, prefix, Arc::clone(stop))?)))
+            }
         }
     }
 
@@ -70,6 +78,22 @@ impl Storage {
         match self {
             Storage::Folder(folder) => Some(folder),
             Storage::Bucket(_) => None,
+        }
+    }
+
+    /// Where its bucket is, and as whom that is spoken to; `None`: it is in a folder.
+    pub fn access(&self) -> Option<String> {
+        match self {
+            Storage::Folder(_) => None,
+            Storage::Bucket(bucket) => Some(bucket.access().to_string()),
+        }
+    }
+
+    /// Whether a state could be kept in the bucket, in which there is none yet. Leaves nothing behind.
+    pub fn try_out(&self) -> Result<(), StateError> {
+        match self {
+            Storage::Folder(_) => Ok(()),
+            Storage::Bucket(bucket) => lease::try_out(bucket),
         }
     }
 

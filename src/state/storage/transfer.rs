@@ -10,8 +10,8 @@ use futures_util::stream::{self, BoxStream};
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart};
 
-use super::StateError;
 use super::bucket::Bucket;
+use super::{StateError, problem};
 
 /// Bytes of one request that reads. Where the connection is lost, what is missing of them is asked for again.
 const WINDOW: u64 = 64 << 20;
@@ -42,7 +42,7 @@ impl Download {
         let object = bucket.object(name);
         let (e_tag, size, stream) = match bucket.wait(bucket.store().get_opts(&object, window(0, None))) {
             Ok(got) => (got.meta.e_tag.clone(), got.meta.size, got.into_stream()),
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) if problem::is_no_object(&error) => return Ok(None),
             // Of an empty object there is no window.
             Err(error) => match bucket.wait(bucket.store().head(&object)) {
                 Ok(meta) if meta.size == 0 => (None, 0, stream::empty().boxed()),
@@ -54,7 +54,7 @@ impl Download {
 
     fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            match self.bucket.wait(self.stream.next()) {
+            match self.bucket.wait(async { self.stream.next().await.transpose() }).transpose() {
                 Some(Ok(chunk)) => {
                     self.at += chunk.len() as u64;
                     return Ok(Some(chunk));
@@ -78,7 +78,7 @@ fn window(from: u64, if_match: Option<String>) -> GetOptions {
 impl Read for Download {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
-            match self.next().map_err(|error| io::Error::other(self.bucket.problem(&error)))? {
+            match self.next().map_err(|error| io::Error::other(problem::words(&error)))? {
                 Some(chunk) => self.chunk = chunk,
                 None => return Ok(0),
             }
@@ -113,7 +113,7 @@ impl Upload {
                 self.bucket.wait(parts.finish())
             }
         };
-        finished.map(drop).map_err(|error| io::Error::other(self.bucket.problem(&error)))
+        finished.map(drop).map_err(|error| io::Error::other(problem::words(&error)))
     }
 
     fn send(&mut self) -> Result<(), Error> {
@@ -137,7 +137,7 @@ impl Write for Upload {
         let taken = bytes.len().min(PART - self.buffer.len());
         self.buffer.extend_from_slice(&bytes[..taken]);
         if self.buffer.len() == PART {
-            self.send().map_err(|error| io::Error::other(self.bucket.problem(&error)))?;
+            self.send().map_err(|error| io::Error::other(problem::words(&error)))?;
         }
         Ok(taken)
     }
@@ -171,8 +171,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use object_store::aws::AmazonS3Builder;
-
+    use super::super::access::Access;
     use super::*;
 
     const OBJECT: [u8; 1000] = [7; 1000];
@@ -205,8 +204,9 @@ mod tests {
             drop(first);
             answer(&mut next(), 600)
         });
-        let builder = AmazonS3Builder::new().with_endpoint(endpoint).with_access_key_id("one").with_secret_access_key("two");
-        let bucket = Arc::new(Bucket::of(builder, "states", "x").expect("opened"));
+        let given = [("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "one".to_owned()), ("AWS_SECRET_ACCESS_KEY", "two".to_owned())];
+        let access = Access::of(&given.into()).expect("access");
+        let bucket = Arc::new(Bucket::open(access, "states", "x", Arc::default()).expect("opened"));
         let mut download = Download::open(&bucket, "part").expect("opened").expect("there");
         let mut read = Vec::new();
         download.read_to_end(&mut read).expect("read");
