@@ -12,6 +12,7 @@
 mod gauge;
 
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -56,7 +57,7 @@ fn again(endpoint: &str) -> Result<()> {
 fn measure() -> Result<()> {
     let records: u64 = std::env::var("RECORDS").map_or(Ok(5_000_000), |records| records.parse().context("RECORDS is not a number"))?;
     let prefix = format!("bench-{}", std::process::id());
-    let storage = Storage::open(&Location::parse(format!("s3://{BUCKET}/{prefix}").as_ref()).context("a place")?)?;
+    let storage = Storage::open(&Location::parse(format!("s3://{BUCKET}/{prefix}").as_ref()).context("a place")?, &Arc::default())?;
     let alone = Alone::new(&prefix)?;
     let bytes = records as usize * <(Key, Fingerprint)>::SIZE;
     println!("| time | MB | seconds | MB/s | the client alone, MB/s | ratio |\n| --- | ---: | ---: | ---: | ---: | ---: |");

@@ -59,6 +59,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
     }
     let manifest = state.manifest();
     let mut text = format!("state {} in {}, generation {}\n", manifest.state, state.storage(), manifest.generation);
+    let holder = state.storage().holder()?;
+    if let Some(holder) = &holder {
+        text += &format!("held by {holder}\n");
+    }
     let checkpoint = manifest.begun.as_ref().and_then(|begun| {
         let found = Checkpoint::read(state.storage()).unwrap_or_default();
         found.filter(|found| found.epoch == begun.epoch).map(|found| ResumedFrom::of(&found))
@@ -108,6 +112,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
         }
     }
     let mut told = json!({ "state": manifest.state, "generation": manifest.generation, "begun": manifest.begun, "sinks": sinks });
+    told["holder"] = json!(holder);
     told["checkpoint"] = json!(checkpoint);
     told["dead_letters"] = json!(dead_letters);
     if settings.brokers.is_some() {

@@ -230,6 +230,8 @@ fn a_second_run_on_the_same_state_is_refused_with_words_that_name_the_first() {
     wait("the first run's epoch", || has(&case.home.path("state"), "g2-0.fingerprints"));
     let second = case.refresh(1, "");
     second.refused(&["is in use by another discodiff", &format!("process {}", first.id())]);
+    let status = case.home.run("status --state state").stdout;
+    assert!(status.contains(&format!("held by process {}\n", first.id())), "{status}");
     assert!(first.wait().expect("ended").success(), "the first run goes on undisturbed");
     let uninterrupted = Case::new();
     uninterrupted.refresh(1, "").json(0);

@@ -115,6 +115,7 @@ fn a_state_in_a_bucket_comes_to_what_one_in_a_folder_comes_to_and_leaves_nothing
     home.run(&format!("verify --json {} --sqlite store.sqlite", bucket.state())).json(0);
     let status = home.run(&format!("status --json {} --sqlite store.sqlite", bucket.state())).json(0);
     assert_eq!((&status["generation"], &status["sinks"]["sqlite"]["release"]), (&3.into(), &"current".into()));
+    assert!(status["holder"].is_null(), "{status}");
     let again = home.run(&refresh(&bucket, &months[2], "--sqlite store.sqlite --feed feed.jsonl")).json(0);
     assert_eq!(again["kinds"], serde_json::json!({}), "nothing is left to do");
     // A lost state is made anew under another prefix.
@@ -191,7 +192,8 @@ fn a_second_run_is_refused_while_the_first_lives_takes_over_when_it_hangs_and_wh
     let words = format!("is in use by another discodiff (process {} on ", first.id());
     home.run(&line).refused(&[&words]);
     // Who only looks is not in its way.
-    home.run(&format!("status {}", bucket.state())).said(&[]);
+    let status = home.run(&format!("status --json {}", bucket.state())).json(0);
+    assert!(status["holder"].as_str().is_some_and(|holder| holder.starts_with(&format!("process {} on ", first.id()))), "{status}");
     signal(&first, "STOP");
     fault("a run with its state in a bucket stopped");
     let second = home.run(&line);

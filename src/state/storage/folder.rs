@@ -1,6 +1,6 @@
 //! A state in a folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,17 @@ pub fn into_place(file: &File, temporary: &Path, path: &Path) -> io::Result<()> 
 /// Makes names in the folder durable.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Who has locked the folder; `None`: nobody has.
+pub fn holder(folder: &Path) -> Result<Option<String>, StateError> {
+    let Some(mut file) = open(folder, LOCK)? else { return Ok(None) };
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return Ok(None);
+    }
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).map_err(|source| StateError::io("read", &folder.join(LOCK), source))?;
+    Ok(Some(holder.trim().to_owned()))
 }
 
 /// Makes the folder where it is missing, and locks it.

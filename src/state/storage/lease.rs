@@ -134,6 +134,11 @@ pub fn read(bucket: &Bucket) -> Result<Option<(Head, UpdateVersion)>, StateError
     Ok(Some((head, version)))
 }
 
+/// Who holds the state, or held it when it died.
+pub fn holder(bucket: &Bucket) -> Result<Option<String>, StateError> {
+    Ok(read(bucket)?.and_then(|(head, _)| head.holder).map(|holder| holder.told()))
+}
+
 #[derive(Deserialize)]
 struct Format {
     format: u32,

@@ -113,6 +113,14 @@ impl Storage {
         }
     }
 
+    /// Which program holds it, in words; in a bucket it may have died since.
+    pub fn holder(&self) -> Result<Option<String>, StateError> {
+        match self {
+            Storage::Folder(folder) => folder::holder(folder),
+            Storage::Bucket(bucket) => lease::holder(bucket),
+        }
+    }
+
     /// Where a record stands, for words.
     pub(super) fn path_of(&self, record: Record) -> PathBuf {
         match self {
