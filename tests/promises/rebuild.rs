@@ -102,7 +102,8 @@ fn a_graph_is_current_with_a_rebuilt_state_after_the_next_month() {
 fn a_state_is_not_made_where_there_is_one_or_from_what_no_refresh_wrote() {
     let (home, months) = (Home::new(), small().folders());
     home.refresh(&months[0], "--sqlite store.sqlite").json(0);
-    home.run("state rebuild --from store.sqlite --state state").refused(&["there is a state in state already", "a folder that has none"]);
+    home.run("state rebuild --from store.sqlite --state state")
+        .refused(&["there is a state in state already", "name another --state, that has none"]);
     home.run("state rebuild --from none.sqlite --state new").refused(&["SQLite file none.sqlite is not there: name the store"]);
     let without = home.run("state rebuild --state new");
     assert_eq!(without.status, Some(2));
