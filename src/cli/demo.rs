@@ -1,7 +1,7 @@
 //! `discodiff demo`: two small months that are built in.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -45,14 +45,10 @@ impl DemoArgs {
         flags.give(Key::Null, Some("true"));
         let mut settings = load(&flags)?;
         (settings.null, settings.dumps, settings.kafka) = (false, None, false);
-        if settings.state.as_ref().is_some_and(|state| state.folder().is_none()) && settings.origin(Key::State) == Origin::Flag {
-            let mut mistakes = Mistakes::default();
-            mistakes.add(Key::State.flag(), "the demo keeps all that it makes in a folder: name one");
-            return Err(mistakes);
-        }
         if settings.origin(Key::State) != Origin::Flag {
             settings.state = Some(Location::Folder("discodiff-demo".into()));
         }
+        folder(&settings)?;
         Ok(settings)
     }
 }
@@ -60,9 +56,18 @@ impl DemoArgs {
 /// Says that a folder is the demo's, so that it may be emptied when the demo begins anew.
 const MARK: &str = "this-is-a-demo";
 
+/// The folder in which all is made.
+fn folder(settings: &Settings) -> Result<&PathBuf, Mistakes> {
+    settings.state()?.folder().ok_or_else(|| {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(Key::State.flag(), "the demo keeps all that it makes in a folder: name one");
+        mistakes
+    })
+}
+
 /// Applies both months to a new state, and shows what changed from the first to the second.
 pub fn run(settings: &Settings) -> anyhow::Result<Exit> {
-    let Some(folder) = settings.state()?.folder() else { anyhow::bail!("the demo keeps all it makes in a folder: name one with --state") };
+    let folder = folder(settings)?;
     prepare(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
     let dumps = folder.join("dumps");
     demo::unpack(&dumps).with_context(|| format!("cannot write to {}", dumps.display()))?;

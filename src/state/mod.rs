@@ -93,9 +93,10 @@ impl State {
         let goes_on = epoch(&manifest).is_some() && epoch(&manifest) == epoch(&self.manifest);
         self.manifest = manifest;
         if !goes_on {
-            self.forget_checkpoint()?;
+            self.storage.put(Record::Checkpoint, None)?;
         }
-        self.storage.remove(|name| is_of_a_generation(name) && self.manifest.files().all(|file| file != name))
+        let stale = |name: &str| is_of_a_generation(name) && self.manifest.files().all(|file| file != name);
+        self.storage.remove(|name| stale(name) || (!goes_on && journal::is_journal(name)))
     }
 
     /// Notes what a run of several processes is called, before they are told of it.

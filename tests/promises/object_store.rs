@@ -142,6 +142,18 @@ fn a_state_of_many_parts_is_uploaded_and_read_back_whole() {
     bucket.is_tidy();
 }
 
+/// Starts a run that takes so many milliseconds for each of many small blocks.
+fn slowly(home: &Home, line: &str, millis: u64) -> Child {
+    spawn(home.command(line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep({millis})")))
+}
+
+/// The same, when it has taken a checkpoint.
+fn under_way(bucket: &Bucket, home: &Home, line: &str, millis: u64) -> Child {
+    let mut child = slowly(home, line, millis);
+    await_checkpoint(bucket, &mut child);
+    child
+}
+
 /// Waits until a program holds the state and has come into the month.
 fn await_checkpoint(bucket: &Bucket, of: &mut Child) {
     let begun = Instant::now();
@@ -161,9 +173,7 @@ fn runs_that_are_killed_go_on_at_their_checkpoint_in_the_bucket_with_any_number_
     for (number, (month, of_one)) in months.iter().zip(&reports).enumerate() {
         let line = |workers: usize| refresh(&bucket, month, &format!("--sqlite store.sqlite --checkpoint-interval 0 -w {workers}"));
         for attempt in 0..2 {
-            let points = format!("{BLOCKS};before-block=sleep(150)");
-            let mut child = spawn(home.command(&line(1 + (number + attempt) % 3)).env("FAILPOINTS", points));
-            await_checkpoint(&bucket, &mut child);
+            let mut child = under_way(&bucket, &home, &line(1 + (number + attempt) % 3), 150);
             sleep(Duration::from_millis(700 * (attempt as u64 + 1)));
             child.kill().expect("killed");
             fault("a run with its state in a bucket killed");
@@ -187,8 +197,7 @@ fn a_second_run_is_refused_while_the_first_lives_takes_over_when_it_hangs_and_wh
     let (_, reports) = by_files(&months[..2]);
     let home = bucket.home();
     let line = refresh(&bucket, &months[0], "--null --checkpoint-interval 0");
-    let mut first = spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(500)")));
-    await_checkpoint(&bucket, &mut first);
+    let first = under_way(&bucket, &home, &line, 500);
     let words = format!("is in use by another discodiff (process {} on ", first.id());
     home.run(&line).refused(&[&words]);
     // Who only looks is not in its way.
@@ -310,8 +319,7 @@ fn a_network_that_cuts_stalls_refuses_or_loses_answers_changes_nothing() {
     let is_put = |piece: &[u8]| piece.starts_with(b"PUT ") && piece.windows(10).any(|bytes| bytes == b"state.json");
     for (number, (month, of_one)) in months.iter().zip(&reports).enumerate() {
         let line = refresh(&bucket, month, "--sqlite store.sqlite --checkpoint-interval 0");
-        let mut child = spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(150)")));
-        await_checkpoint(&bucket, &mut child);
+        let mut child = under_way(&bucket, &home, &line, 150);
         match number {
             0 => {
                 for _ in 0..5 {
@@ -492,8 +500,7 @@ fn a_check_leaves_nothing_behind_says_where_and_as_whom_and_does_not_tell_a_stor
     // Of nothing but the state it can be told what would change.
     assert_eq!(home.run(&format!("plan {} --dumps {}", bucket.state(), month.display())).status, Some(0));
     let line = refresh(&bucket, month, "--sqlite store.sqlite --checkpoint-interval 0");
-    let mut child = spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(300)")));
-    await_checkpoint(&bucket, &mut child);
+    let mut child = under_way(&bucket, &home, &line, 300);
     let (status, said) = check("--sqlite store.sqlite");
     assert!(
         status == Some(1) && said.contains("in use by another discodiff") && said.contains("whether that is this one is not known"),
@@ -514,9 +521,7 @@ fn a_run_that_is_asked_to_end_ends_within_seconds_while_the_store_is_silent_or_a
     let proxy = Proxy::before(bucket.endpoint.strip_prefix("http://").expect("http"));
     let home = bucket.home_at(&format!("http://{}", proxy.address), &bucket.password, Vec::new());
     let line = refresh(&bucket, &small().folders()[0], "--null --checkpoint-interval 0");
-    let start = || spawn(home.command(&line).env("FAILPOINTS", format!("{BLOCKS};before-block=sleep(500)")));
-    let mut child = start();
-    await_checkpoint(&bucket, &mut child);
+    let child = under_way(&bucket, &home, &line, 500);
     proxy.stall(true);
     sleep(Duration::from_secs(1));
     signal(&child, "TERM");
@@ -527,10 +532,9 @@ fn a_run_that_is_asked_to_end_ends_within_seconds_while_the_store_is_silent_or_a
     proxy.cut();
     proxy.stall(false);
     // A dead one holds the state.
-    let mut child = start();
-    await_checkpoint(&bucket, &mut child);
+    let mut child = under_way(&bucket, &home, &line, 500);
     child.kill().and_then(|()| child.wait()).expect("killed");
-    let child = start();
+    let child = slowly(&home, &line, 500);
     sleep(Duration::from_secs(3));
     signal(&child, "TERM");
     let begun = Instant::now();

@@ -119,14 +119,10 @@ pub fn read(bucket: &Bucket) -> Result<Option<(Head, UpdateVersion)>, StateError
     }
     bucket.has_answered();
     let damaged = |problem: String| StateError::Manifest { path: bucket.path(HEAD), problem };
-    let format: Result<Format, _> = serde_json::from_slice(&bytes);
-    match format {
-        Ok(Format { format }) if format > FORMAT => {
-            return Err(damaged(format!(
-                "it was written by a newer discodiff (format {format}; this one knows {FORMAT}): use that version"
-            )));
-        }
-        _ => {}
+    if let Ok(Format { format }) = serde_json::from_slice(&bytes)
+        && format > FORMAT
+    {
+        return Err(damaged(format!("it was written by a newer discodiff (format {format}; this one knows {FORMAT}): use that version")));
     }
     let head = serde_json::from_slice(&bytes).map_err(|error| {
         damaged(format!("it is damaged ({error}). Restore the objects from a backup, or make the state anew from a store under another prefix: state rebuild"))
